@@ -1,0 +1,134 @@
+"""What the three networks share: checked input, named classes, `predict`, folding for inference."""
+
+import copy
+import math
+from dataclasses import asdict
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mvit_lib.layers import fold_batchnorm
+from mvit_lib.transforms import EvalTransform
+
+
+def check_config(config: Any) -> None:
+    """Raise ValueError naming the first field of a configuration that cannot be meant."""
+
+    def numbers(value: Any) -> list[float]:
+        return [n for v in value for n in numbers(v)] if isinstance(value, tuple) else [value]
+
+    for name, value in asdict(config).items():
+        lowest = 0 if name == "num_classes" or "dropout" in name else 1e-12
+        for number in numbers(value):
+            if not isinstance(number, int | float) or not math.isfinite(number) or number < lowest:
+                raise ValueError(f"{name}={value!r}: expected finite numbers, at least {lowest:g}")
+            if "dropout" in name and number >= 1:
+                raise ValueError(f"{name}={value!r}: expected a probability in [0, 1)")
+
+
+def check_images(x: Tensor, smallest: int) -> None:
+    """Raise unless `x` is a float batch [B, 3, H, W] with both sides at least `smallest`."""
+    if x.dim() != 4:
+        raise ValueError(
+            f"expected images [B, 3, H, W], got shape {tuple(x.shape)}"
+            + (": add the batch axis with x[None]" if x.dim() == 3 else "")
+        )
+    if x.shape[1] != 3:
+        raise ValueError(f"expected 3 channels (RGB), got {x.shape[1]} in shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"expected float images in [0, 1], got {x.dtype}: use x.float() / 255")
+    if min(x.shape[-2:]) < smallest:
+        raise ValueError(
+            f"images of {x.shape[-2]} × {x.shape[-1]} pixels are too small: "
+            f"this network needs at least {smallest} × {smallest}"
+        )
+
+
+class Classifier(nn.Module):
+    """Base of the networks: RGB float images [B, 3, H, W] in [0, 1] -> logits [B, num_classes].
+
+    `config` is the frozen dataclass it was built from, `classes` names the outputs and
+    `eval_transform` is the crop that `preprocess` takes.
+    """
+
+    def __init__(self, config: Any, eval_transform: EvalTransform) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = tuple(f"class {i}" for i in range(config.num_classes))
+        self.eval_transform = eval_transform
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """PIL image of any mode and size -> float32 [1, 3, crop, crop] in [0, 1]."""
+        return self.eval_transform(image)[None]  # [1, 3, crop, crop]
+
+    @torch.no_grad()
+    def predict(self, image: Image.Image, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` likeliest classes of a PIL image with their probabilities, likeliest first.
+
+        Runs in eval mode whatever mode the model is in, and leaves the mode as it was.
+        Raises: ValueError if the model was built with num_classes=0 or k is below 1.
+        """
+        if not self.classes or k < 1:
+            raise ValueError(f"cannot name {k} of {len(self.classes)} classes")
+        parameter = next(self.parameters())
+        was_training = self.training
+        self.eval()
+        try:
+            logits = self(self.preprocess(image).to(parameter.device, parameter.dtype))
+        finally:
+            self.train(was_training)
+        best = logits[0].float().softmax(0).topk(min(k, len(self.classes)))
+        return [(self.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist())]
+
+    def fuse(self) -> Self:
+        """A copy for inference: eval mode, every BatchNorm folded into its convolution.
+
+        The model itself stays as it is. Logits agree within 1e-5 (fp32).
+        """
+        fused = copy.deepcopy(self).eval()
+        fold_batchnorm(fused)
+        return fused
+
+
+class ConvBackbone(Classifier):
+    """A network of five stages, layer_1 … layer_5, between a stem and a classifier.
+
+    Subclasses build `stem`, `layer_1` … `layer_5` and, unless num_classes is 0, `expand`, `dropout`
+    and `classifier`. Maps are kept channels-last from end to end, which CPUs and GPUs convolve faster.
+    """
+
+    stages = ("layer_1", "layer_2", "layer_3", "layer_4", "layer_5")
+    stage_channels: tuple[int, ...]
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        return tuple(min(stride, self.config.output_stride) for stride in (2, 4, 8, 16, 32))
+
+    @property
+    def feature_info(self) -> dict[str, tuple[int, int]]:
+        """For every stage: (channels, stride), stride in pixels of the image."""
+        pairs = zip(self.stage_channels, self.stage_strides, strict=True)
+        return dict(zip(self.stages, pairs, strict=True))
+
+    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+        """The maps after the five stages: "layer_1" … "layer_5" -> [B, channels, ⌈H/stride⌉, ⌈W/stride⌉].
+
+        Raises: ValueError or TypeError if `x` is not a float batch [B, 3, H, W] with sides of at least
+        the output stride.
+        """
+        check_images(x, self.config.output_stride)
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))  # [B, C, H/2, W/2]
+        features = {}
+        for stage in self.stages:
+            x = features[stage] = getattr(self, stage)(x)  # [B, channels, H/stride, W/stride]
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, num_classes]; with num_classes=0 the mean of layer_5's map, [B, channels]."""
+        x = self.forward_features(x)["layer_5"]  # [B, C5, H/32, W/32]
+        if self.config.num_classes == 0:
+            return x.mean((2, 3))  # [B, C5]
+        x = self.expand(x).mean((2, 3))  # [B, head channels]
+        return self.classifier(self.dropout(x))  # [B, num_classes]

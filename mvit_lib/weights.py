@@ -1,0 +1,241 @@
+"""Checkpoints: saving and loading, also of files that other libraries wrote.
+
+A weight file is data, never code: safetensors, or PyTorch's format read with weights_only=True.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mvit_lib.classifier import Classifier
+from mvit_lib.layouts import State, convert_state_dict, detect_layout
+from mvit_lib.mobilenet import MobileNetV2
+from mvit_lib.mobilevit import XS, XXS, MobileViT, MobileViTConfig, S
+from mvit_lib.transforms import EvalTransform
+from mvit_lib.vit import ViT, ViTConfig
+
+__all__ = ["convert_state_dict", "load_state", "load_weights", "save_weights", "shipped_names"]
+
+ARCHITECTURES = {
+    "MobileViT": lambda config: MobileViT(MobileViTConfig(**config)),
+    "ViT": lambda config: ViT(ViTConfig(**config)),
+    "MobileNetV2": lambda config: MobileNetV2(
+        config["num_classes"], config["output_stride"], config["width"]
+    ),
+}
+
+
+def save_weights(model: Classifier, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write a model to a safetensors file, with all that is needed to build it again as metadata.
+
+    dtype: stores floating-point tensors in this type (float16 halves the file).
+    Raises: ValueError if the model is not one of the course's networks.
+    """
+    if type(model).__name__ not in ARCHITECTURES:
+        raise ValueError(f"cannot save a {type(model).__name__}: expected {list(ARCHITECTURES)}")
+    description = {
+        "architecture": type(model).__name__,
+        "config": asdict(model.config),
+        "classes": model.classes,
+        "eval_transform": asdict(model.eval_transform),
+        "colour_order": "RGB",
+    }
+    state = {
+        name: (t.to(dtype) if dtype and t.is_floating_point() else t).contiguous()
+        for name, t in model.state_dict().items()
+    }
+    save_file(state, path, metadata={"mvit_lib": json.dumps(description)})
+
+
+def load_weights(
+    name_or_path: str | Path, *, num_classes: int | None = None, map_location: str = "cpu"
+) -> Classifier:
+    """Build a model in eval mode from a shipped name, a file, a folder or a Hugging Face repository.
+
+    name_or_path: a file written by `save_weights`; a checkpoint of MobileViT as transformers, timm or
+    the official code name its tensors (.safetensors, .pt, .bin); a folder written by transformers'
+    `save_pretrained`; or a repository such as "apple/mobilevit-small" (needs the extra "hub").
+    num_classes: another number of classes starts a new classifier, and says so.
+
+    Raises: FileNotFoundError if there is nothing of that name; ValueError if the file is damaged, is
+    no MobileViT, wants to run code, or its tensors do not fit, naming those that are missing,
+    unexpected or misshapen.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        model, state = _read_transformers_folder(path)
+    elif path.is_file():
+        model, state = _read_file(path)
+    elif (shipped := files("mvit_lib") / "assets" / "weights" / f"{path}.safetensors").is_file():
+        with as_file(shipped) as asset:
+            model, state = _read_file(asset)
+    elif isinstance(name_or_path, str) and name_or_path.count("/") == 1 and not path.suffix:
+        model, state = _read_transformers_folder(_download(name_or_path))
+    else:
+        raise FileNotFoundError(
+            f"no weights called {str(name_or_path)!r}: expected a file, a folder, a Hugging Face "
+            f"repository such as 'apple/mobilevit-small', or one of {shipped_names()}"
+        )
+    if num_classes is not None and num_classes != model.config.num_classes:
+        model, state = _with_new_classifier(model, state, num_classes)
+    load_state(model, state, str(name_or_path))
+    return model.to(map_location).eval()
+
+
+def shipped_names() -> list[str]:
+    """The names of the weights that come with the package."""
+    folder = files("mvit_lib") / "assets" / "weights"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(Path(f.name).stem for f in found if f.name.endswith(".safetensors"))
+
+
+def load_state(model: nn.Module, state: State, source: str) -> None:
+    """Copy `state` into `model`; ValueError lists every tensor that is missing, unexpected, misshapen."""
+    wanted = model.state_dict()
+    problems = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - wanted.keys()),
+        "misshapen": [
+            f"{name} {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)}"
+            for name in wanted
+            if name in state and state[name].shape != wanted[name].shape
+        ],
+    }
+    found = [f"{len(v)} {kind}: {', '.join(v)}" for kind, v in problems.items() if v]
+    if found:
+        raise ValueError(f"{source} does not fit {type(model).__name__}: " + "; ".join(found))
+    model.load_state_dict(state)
+
+
+def _with_new_classifier(model: Classifier, state: State, num_classes: int) -> tuple[Classifier, State]:
+    """The same network with a fresh classifier of `num_classes` (0: none) in model and state."""
+    config = replace(model.config, num_classes=num_classes)
+    old = model.config.num_classes
+    fresh = ARCHITECTURES[type(model).__name__](asdict(config))
+    fresh.eval_transform = model.eval_transform
+    kept = {name: t for name, t in state.items() if not name.startswith("classifier.")}
+    if num_classes == 0:
+        kept = {name: t for name, t in kept.items() if not name.startswith("expand.")}
+    start = {n: t for n, t in fresh.state_dict().items() if n.startswith("classifier.")}
+    print(f"new classifier: {num_classes} classes in place of {old}, not trained yet")
+    return fresh, kept | start
+
+
+# Reading files
+
+
+def _read_file(path: Path) -> tuple[Classifier, State]:
+    state, metadata = _read_tensors(path)
+    if "mvit_lib" not in metadata:
+        return _from_foreign_state(state, path.name)
+    about = json.loads(metadata["mvit_lib"])
+    model = ARCHITECTURES[about["architecture"]](_tuples(about["config"]))
+    model.classes = tuple(about["classes"])
+    model.eval_transform = EvalTransform(**about["eval_transform"])
+    return model, state
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows no tuples; configurations know no lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file, never running code from it."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file}, file.metadata() or {}
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path.name} was refused: it is no plain weight file, or wants to run code"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError) as error:
+        raise ValueError(f"{path.name} is damaged or no weight file: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path.name} holds no plain dictionary of tensors")
+    return dict(state), {}
+
+
+def _from_foreign_state(state: State, source: str) -> tuple[Classifier, State]:
+    """A MobileViT XXS, XS or S whose tensors carry another library's names."""
+    converted = convert_state_dict(state, detect_layout(state, source))
+    width = converted["layer_3.1.norm.weight"].shape[0] if "layer_3.1.norm.weight" in converted else 0
+    configs = {config.dims[0]: config for config in (XXS, XS, S)}
+    if width not in configs:
+        raise ValueError(f"{source} is no MobileViT-XXS, XS or S: width {width} in layer_3")
+    classes = converted.get("classifier.bias", torch.empty(0)).shape[0]
+    return MobileViT(replace(configs[width], num_classes=classes)), converted
+
+
+def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
+    """What transformers' `save_pretrained` wrote, or a repository of the same shape."""
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        raise FileNotFoundError(f"{folder} holds no config.json")
+    about = json.loads(config_file.read_text(encoding="utf-8"))
+    if about.get("model_type") != "mobilevit" or "Segmentation" in str(about.get("architectures")):
+        raise ValueError(
+            f"{folder.name} holds a {about.get('architectures') or about.get('model_type')}: "
+            "expected MobileViTForImageClassification"
+        )
+    names = ("model.safetensors", "pytorch_model.bin")
+    weights = next((folder / name for name in names if (folder / name).is_file()), None)
+    if weights is None:
+        raise FileNotFoundError(f"{folder} holds neither {names[0]} nor {names[1]}")
+    state = convert_state_dict(_read_tensors(weights)[0], "hf")
+    labels = {int(key): name for key, name in about.get("id2label", {}).items()}
+    has_head = "classifier.bias" in state
+    neck = about["neck_hidden_sizes"]
+    model = MobileViT(
+        MobileViTConfig(
+            channels=tuple(neck[:6]),
+            dims=tuple(about["hidden_sizes"]),
+            patch_sizes=(about["patch_size"],) * 3,
+            expansion=about["expand_ratio"],
+            kernel_size=about["conv_kernel_size"],
+            num_heads=about["num_attention_heads"],
+            mlp_ratio=about["mlp_ratio"],
+            dropout=about["hidden_dropout_prob"],
+            classifier_dropout=about["classifier_dropout_prob"],
+            num_classes=state["classifier.bias"].shape[0] if has_head else 0,
+            output_stride=about["output_stride"],
+        )
+    )
+    if not has_head:
+        state = {name: t for name, t in state.items() if not name.startswith("expand.")}
+    if has_head and len(labels) == model.config.num_classes:
+        model.classes = tuple(labels[i] for i in range(len(labels)))
+    preprocessor = folder / "preprocessor_config.json"
+    if preprocessor.is_file():
+        sizes = json.loads(preprocessor.read_text(encoding="utf-8"))
+        resize, crop = sizes["size"]["shortest_edge"], sizes["crop_size"]["height"]
+        model.eval_transform = EvalTransform(max(resize, crop), crop)
+    return model, state
+
+
+def _download(repository: str) -> Path:
+    """The folder into which huggingface_hub put the repository's weights."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"loading {repository!r} needs huggingface_hub: pip install 'mvit_lib[hub]'"
+        ) from error
+    wanted = ["config.json", "preprocessor_config.json", "model.safetensors"]
+    folder = Path(snapshot_download(repository, allow_patterns=wanted))
+    if not (folder / "model.safetensors").is_file():
+        folder = Path(snapshot_download(repository, allow_patterns=[*wanted, "pytorch_model.bin"]))
+    return folder
