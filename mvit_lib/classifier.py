@@ -80,7 +80,8 @@ class Classifier(nn.Module):
         finally:
             self.train(was_training)
         best = logits[0].float().softmax(0).topk(min(k, len(self.classes)))
-        return [(self.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist())]
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [(self.classes[i], p) for i, p in pairs]
 
     def fuse(self) -> Self:
         """A copy for inference: eval mode, every BatchNorm folded into its convolution.

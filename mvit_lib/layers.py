@@ -128,6 +128,22 @@ class Attention(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(B, N, D))  # [B, N, D]
 
 
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, with a cheaper draw on CPUs: four 16-bit numbers out of every 64 random bits.
+
+    There the chance to drop is p rounded to a multiple of 2⁻¹⁶. Drawing the mask of every element
+    on its own takes 8 % of MobileViT-S's training step (see benchmarks/).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
+        keep = (bits >= round(self.p * 2**16) - 2**15).to(x.dtype)
+        return x * keep.mul_(1 / (1 - self.p))
+
+
 class FeedForward(nn.Module):
     """Two linear layers with an activation between, on each token alone.
 
@@ -165,7 +181,7 @@ class TransformerLayer(nn.Module):
         self.attention = Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, norm_eps)
         self.mlp = FeedForward(dim, int(dim * mlp_ratio), activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x)))  # [B, N, D]

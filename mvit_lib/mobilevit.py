@@ -73,9 +73,8 @@ class MobileViTBlock(nn.Module):
         if tiled != size:
             local = F.interpolate(local, tiled, mode="bilinear", align_corners=False)
         tokens = unfold_patches(local, self.patch_size)  # [B, P, N, D]
-        B, P, N, D = tokens.shape
-        tokens = self.norm(self.transformer(tokens.view(B * P, N, D)))  # [B·P, N, D]
-        y = fold_patches(tokens.view(B, P, N, D), tiled, self.patch_size)  # [B, D, H', W']
+        mixed = self.norm(self.transformer(tokens.flatten(0, 1)))  # [B·P, N, D]
+        y = fold_patches(mixed.view(tokens.shape), tiled, self.patch_size)  # [B, D, H', W']
         if tiled != size:
             y = F.interpolate(y, size, mode="bilinear", align_corners=False)
         return y  # [B, D, H, W]

@@ -16,12 +16,12 @@ def as_pair(value: Pair, name: str, minimum: int = 1) -> tuple[int, int]:
 
     Raises: TypeError if it is no int or pair of ints, ValueError if one is below `minimum`.
     """
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+    pair = (value, value) if isinstance(value, int) else value
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(v, int) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")
     if min(pair) < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
-    return pair
+    return pair[0], pair[1]
 
 
 def _grid(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def fold_patches(tokens: Tensor, size: tuple[int, int], patch_size: Pair) -> Ten
     ph, pw = as_pair(patch_size, "patch_size")
     nH, nW = _grid(size, (ph, pw))
     B, P, N, D = tokens.shape
-    if (P, N) != (ph * pw, nH * nW):
+    if (ph * pw, nH * nW) != (P, N):
         raise ValueError(
             f"tokens {tuple(tokens.shape)} do not fill a map {size} with patch_size {(ph, pw)}: "
             f"expected [B, {ph * pw}, {nH * nW}, D]"
@@ -217,7 +217,7 @@ def conv2d_by_matmul(
     _expect_dims(x, 4, "[B, C, H, W]")
     _expect_dims(weight, 4, "[O, C/groups, kh, kw]")
     (B, C, H, W), (out_channels, per_group, kh, kw) = x.shape, weight.shape
-    if groups < 1 or C != per_group * groups or out_channels % groups:
+    if groups < 1 or per_group * groups != C or out_channels % groups:
         raise ValueError(
             f"groups {groups} does not fit {C} input channels and weight {tuple(weight.shape)}: "
             "expected weight [O, C/groups, kh, kw] with O divisible by groups"

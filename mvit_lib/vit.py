@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mvit_lib.classifier import Classifier, check_config, check_images
-from mvit_lib.layers import TransformerLayer, init_weights
+from mvit_lib.layers import Dropout, TransformerLayer, init_weights
 from mvit_lib.patches import Pair, as_pair
 from mvit_lib.transforms import EvalTransform
 
@@ -67,7 +67,7 @@ class ViT(Classifier):
         self.patch_embedding = nn.Conv2d(3, config.dim, config.patch_size, config.patch_size)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.positions = nn.Parameter(torch.zeros(1, 1 + nH * nW, config.dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.transformer = nn.Sequential(
             *(
                 TransformerLayer(

@@ -156,7 +156,8 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file}, file.metadata() or {}
+                names = list(file.keys())
+                return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
@@ -227,15 +228,23 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
 
 
 def _download(repository: str) -> Path:
-    """The folder into which huggingface_hub put the repository's weights."""
+    """The folder into which huggingface_hub put the repository's configuration and weights."""
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"loading {repository!r} needs huggingface_hub: pip install 'mvit_lib[hub]'"
         ) from error
-    wanted = ["config.json", "preprocessor_config.json", "model.safetensors"]
-    folder = Path(snapshot_download(repository, allow_patterns=wanted))
-    if not (folder / "model.safetensors").is_file():
-        folder = Path(snapshot_download(repository, allow_patterns=[*wanted, "pytorch_model.bin"]))
-    return folder
+
+    def fetch(name: str) -> Path | None:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except EntryNotFoundError:
+            return None
+
+    config = hf_hub_download(repository, "config.json")
+    fetch("preprocessor_config.json")
+    if fetch("model.safetensors") is None:
+        fetch("pytorch_model.bin")
+    return Path(config).parent
