@@ -23,7 +23,14 @@ from mvit_lib.mobilevit import XS, XXS, MobileViT, MobileViTConfig, S
 from mvit_lib.transforms import EvalTransform
 from mvit_lib.vit import ViT, ViTConfig
 
-__all__ = ["convert_state_dict", "load_state", "load_weights", "save_weights", "shipped_names"]
+__all__ = [
+    "convert_state_dict",
+    "load_state",
+    "load_weights",
+    "save_weights",
+    "set_formula_weights",
+    "shipped_names",
+]
 
 ARCHITECTURES = {
     "MobileViT": lambda config: MobileViT(MobileViTConfig(**config)),
@@ -128,6 +135,21 @@ def _with_new_classifier(model: Classifier, state: State, num_classes: int) -> t
     start = {n: t for n, t in fresh.state_dict().items() if n.startswith("classifier.")}
     print(f"new classifier: {num_classes} classes in place of {old}, not trained yet")
     return fresh, kept | start
+
+
+@torch.no_grad()
+def set_formula_weights(model: nn.Module) -> None:
+    """Give every matrix and kernel of `model` weights by a formula, in place of random ones.
+
+    So two libraries on two machines can be handed the same network without a file. The multiples of
+    the golden ratio, cut to their fraction, fill the range evenly; the variance is 1 / fan-in.
+    """
+    for i, parameter in enumerate(model.parameters()):
+        if parameter.dim() >= 2:
+            steps = torch.arange(parameter.numel(), dtype=torch.float64)
+            even = (steps * 0.6180339887498949 + i * 0.37) % 1 - 0.5  # variance 1/12
+            fan_in = parameter.numel() // parameter.shape[0]
+            parameter.copy_(even.mul_((12 / fan_in) ** 0.5).view(parameter.shape))
 
 
 # Reading files

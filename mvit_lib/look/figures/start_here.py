@@ -1,0 +1,179 @@
+"""Pictures of notebook 00: the maps inside the network, a pixel's partners, the map of the course."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import Tensor
+
+from mvit_lib.look.style import ACCENT, INK, POSITION_COLOURS, bare, ring
+from mvit_lib.mobilevit import MobileViT
+
+
+def _as_picture(image: Tensor) -> np.ndarray:
+    """[1, 3, H, W] or [3, H, W] in [0, 1] -> [H, W, 3]."""
+    if image.shape[-3] != 3 or image.dim() not in (3, 4) or (image.dim() == 4 and len(image) != 1):
+        raise ValueError(f"expected one image [3, H, W] or [1, 3, H, W], got {tuple(image.shape)}")
+    return image.reshape(image.shape[-3:]).permute(1, 2, 0).clamp(0, 1).numpy()
+
+
+def fig_feature_maps(
+    image: Tensor, features: dict[str, Tensor], rows: int = 3
+) -> tuple[Figure, dict[str, Tensor]]:
+    """The photo, and the `rows` channels of every stage that vary most inside it.
+
+    image [1, 3, H, W] in [0, 1]; features as `forward_features` gives them. Each small picture is
+    stretched from its own least to its own largest value.
+    data: for every stage the chosen channels, [rows, h, w].
+    """
+    chosen = {}
+    widths = [2, 0.05, *[1] * len(features)]
+    fig = plt.figure(figsize=(8, 1.13 * rows + 0.45))
+    grid = fig.add_gridspec(rows, len(widths), width_ratios=widths, wspace=0.08, hspace=0.06)
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / fig.get_figheight())
+    photo = bare(fig.add_subplot(grid[:, 0]))
+    photo.imshow(_as_picture(image))
+    photo.set_title(f"photo\n3 × {image.shape[-2]} × {image.shape[-1]}")
+    for column, (stage, maps) in enumerate(features.items(), start=2):
+        maps = maps[0].detach()  # [C, h, w]
+        inner = maps[:, 1:-1, 1:-1].flatten(1)  # the border answers to the padding
+        strongest = inner.std(dim=1).argsort(descending=True)[:rows]
+        chosen[stage] = maps[strongest]
+        for row, channel in enumerate(chosen[stage]):
+            ax = bare(fig.add_subplot(grid[row, column]))
+            ax.imshow(channel)
+            if row == 0:
+                C, h, w = maps.shape
+                ax.set_title(f"{stage}\n{C} × {h} × {w}", fontsize=9.5)
+    return fig, chosen
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Where a pixel of the image stands at one stage, and whom it exchanges with there.
+
+    row, column: its pixel of the map. position: its place p inside the patch. token: its patch t.
+    partners: bool [H, W] of the map, true for the N pixels of the same place (itself included).
+    """
+
+    row: int
+    column: int
+    position: int
+    token: int
+    partners: Tensor
+
+
+def partners_of(y: int, x: int, map_size: tuple[int, int], stride: int, patch: tuple[int, int]) -> Partners:
+    """Follow image pixel (y, x) to a map of `map_size` whose pixels are `stride` image pixels wide."""
+    (H, W), (ph, pw) = map_size, patch
+    row, column = y // stride, x // stride
+    if not (0 <= row < H and 0 <= column < W):
+        raise ValueError(f"pixel ({y}, {x}) lies outside a map of {H} × {W} at stride {stride}")
+    partners = torch.zeros(H, W, dtype=torch.bool)
+    partners[row % ph :: ph, column % pw :: pw] = True
+    token = row // ph * math.ceil(W / pw) + column // pw
+    return Partners(row, column, row % ph * pw + column % pw, token, partners)
+
+
+def fig_partners(image: Tensor, y: int, x: int, model: MobileViT) -> tuple[Figure, dict[str, Partners]]:
+    """A pixel of the photo and its partners in each of the three MobileViT blocks.
+
+    Squares are pixels of the block's map, drawn where they lie on the photo; lines are its patches.
+    data: for every stage its `Partners`.
+    """
+    picture = _as_picture(image)
+    found = {}
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3.1), gridspec_kw={"wspace": 0.05})
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.08, top=0.92)
+    for ax, stage in zip(axes, ("layer_3", "layer_4", "layer_5"), strict=True):
+        stride = model.feature_info[stage][1]
+        patch = getattr(model, stage)[1].patch_size
+        size = tuple(math.ceil(side / stride) for side in picture.shape[:2])
+        p = found[stage] = partners_of(y, x, size, stride, patch)
+        _draw_partners(bare(ax), picture, p, stride, patch)
+        ring(ax, x, y)
+        ax.set_title(f"{stage}: {int(p.partners.sum())} partners")
+        ax.set_xlabel(f"a square is {stride} × {stride} pixels", fontsize=9)
+    return fig, found
+
+
+def _draw_partners(ax: Axes, picture: np.ndarray, p: Partners, stride: int, patch: tuple[int, int]) -> None:
+    height, width = picture.shape[:2]
+    ax.imshow(picture * 0.45 + 0.55, extent=(0, width, height, 0))
+    colour = POSITION_COLOURS[p.position % 4]
+    for row, column in p.partners.nonzero().tolist():
+        corner = (column * stride, row * stride)
+        ax.add_patch(Rectangle(corner, stride, stride, color=colour, alpha=0.85, lw=0))
+    if stride > 8:
+        for edge in range(0, max(height, width) + 1, stride * patch[0]):
+            ax.axhline(min(edge, height), color="white", lw=0.7)
+            ax.axvline(min(edge, width), color="white", lw=0.7)
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+
+
+# number, short name, storey
+COURSE = (
+    ("00", "start here", "Begin"),
+    ("01", "tensors that\nmove pixels", "Begin"),
+    ("02", "attention", "Tokens"),
+    ("03", "ViT", "Tokens"),
+    ("04", "convolution\ntaken apart", "The block"),
+    ("05", "light CNNs\nand the gap", "The block"),
+    ("06", "the MobileViT\nblock", "The block"),
+    ("07", "the whole\nnetwork", "The block"),
+    ("08", "multi-scale\nsampler", "Training"),
+    ("09", "training", "Training"),
+    ("10", "attention\nover pixels", "Seeing"),
+    ("11", "detection\nSSDLite", "Seeing"),
+    ("12", "segmentation\nDeepLabv3", "Seeing"),
+    ("13", "on the\nphone", "The world"),
+    ("14", "the paper\non trial", "The world"),
+)
+PER_ROW = 5
+# Dark enough for white text.
+STOREY_COLOURS = ("#1f6fb0", "#a86400", "#0b7a5a", "#a84483", "#6f55bd", "#55702f")
+
+
+def fig_course_map(here: str = "00") -> tuple[Figure, list[tuple[str, str, tuple[float, float]]]]:
+    """The fifteen notebooks as one path; the notebook `here` is marked.
+
+    data: (number, name, (x, y)) of every station, in reading order.
+    Raises: ValueError if there is no notebook `here`.
+    """
+    if here not in {number for number, _, _ in COURSE}:
+        raise ValueError(f"there is no notebook {here!r}: expected '00' … '{COURSE[-1][0]}'")
+    fig, ax = plt.subplots(figsize=(8, 3.3))
+    fig.subplots_adjust(left=0, right=1, bottom=0, top=1)
+    bare(ax)
+    stations = []
+    for i, (number, name, _) in enumerate(COURSE):
+        row, step = divmod(i, PER_ROW)
+        column = step if row % 2 == 0 else PER_ROW - 1 - step
+        stations.append((number, name.replace("\n", " "), (column * 1.62, -row * 1.12)))
+    xs, ys = zip(*(at for _, _, at in stations), strict=True)
+    ax.plot(xs, ys, color=INK, lw=2.5, alpha=0.45, zorder=1, solid_joinstyle="round")
+    storeys = list(dict.fromkeys(storey for _, _, storey in COURSE))
+    for (number, name, storey), (_, _, (x, y)) in zip(COURSE, stations, strict=True):
+        colour = STOREY_COLOURS[storeys.index(storey)]
+        box = FancyBboxPatch(
+            (x - 0.66, y - 0.36),
+            1.32,
+            0.72,
+            boxstyle="round,pad=0.02,rounding_size=0.12",
+            fc=colour,
+            ec=ACCENT if number == here else "none",
+            lw=3,
+            zorder=2,
+        )
+        ax.add_patch(box)
+        ax.text(x - 0.6, y + 0.2, number, color="white", fontsize=9, fontweight="bold", va="center", zorder=3)
+        ax.text(x, y - 0.07, name, color="white", fontsize=9, ha="center", va="center", zorder=3)
+    ax.set_xlim(-0.85, 4 * 1.62 + 0.85)
+    ax.set_ylim(-2 * 1.12 - 0.55, 0.55)
+    return fig, stations

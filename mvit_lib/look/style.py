@@ -1,0 +1,55 @@
+"""One look for every picture: readable at 800 px, on light and on dark pages, for every eye."""
+
+from matplotlib import patheffects, rcParams
+from matplotlib.axes import Axes
+
+INK = "#7a8088"
+ACCENT = "#e0662d"
+SEQUENTIAL = "viridis"
+DIVERGING = "RdBu_r"
+# The place of a pixel inside its patch, row by row; the same colours in the whole course.
+POSITION_COLOURS = ("#2f8fd8", "#e69f00", "#12a279", "#c9609f")
+
+RC = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "image.cmap": SEQUENTIAL,
+    "image.interpolation": "nearest",
+}
+
+
+def use_style() -> None:
+    """Make matplotlib draw every later picture in the course's style."""
+    rcParams.update(RC)
+
+
+def bare(ax: Axes) -> Axes:
+    """Take away ticks and frame: the axes hold a picture."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def ring(ax: Axes, x: float, y: float, size: float = 11) -> None:
+    """Ring the query pixel at (x, y), the same way in every picture of the course."""
+    outline = [patheffects.withStroke(linewidth=4.5, foreground="white")]
+    ax.plot(x, y, "o", ms=size, mfc="none", mec=ACCENT, mew=2.2, path_effects=outline, zorder=10)

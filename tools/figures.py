@@ -1,0 +1,38 @@
+"""Draw the pictures of figures/ again: `make figures`."""
+
+from pathlib import Path
+
+import skimage.data
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mvit_lib import mobilevit_xxs
+from mvit_lib.look.figures.start_here import fig_course_map, fig_feature_maps, fig_partners
+from mvit_lib.look.style import use_style
+
+FOLDER = Path(__file__).resolve().parents[1] / "figures"
+
+
+def draw() -> dict[str, Figure]:
+    """Every picture of the README by its file name."""
+    use_style()
+    torch.manual_seed(0)
+    model = mobilevit_xxs().eval()
+    x = model.preprocess(Image.fromarray(skimage.data.chelsea()))
+    with torch.no_grad():
+        features = model.forward_features(x)
+    return {
+        "course_map": fig_course_map()[0],
+        "feature_maps": fig_feature_maps(x, features)[0],
+        "partners": fig_partners(x, 100, 112, model)[0],
+    }
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, figure in draw().items():
+        figure.savefig(FOLDER / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+        print(f"figures/{name}.png")
