@@ -219,26 +219,11 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
     if weights is None:
         raise FileNotFoundError(f"{folder} holds neither {names[0]} nor {names[1]}")
     state = convert_state_dict(_read_tensors(weights)[0], "hf")
-    labels = {int(key): name for key, name in about.get("id2label", {}).items()}
     has_head = "classifier.bias" in state
-    neck = about["neck_hidden_sizes"]
-    model = MobileViT(
-        MobileViTConfig(
-            channels=tuple(neck[:6]),
-            dims=tuple(about["hidden_sizes"]),
-            patch_sizes=(about["patch_size"],) * 3,
-            expansion=about["expand_ratio"],
-            kernel_size=about["conv_kernel_size"],
-            num_heads=about["num_attention_heads"],
-            mlp_ratio=about["mlp_ratio"],
-            dropout=about["hidden_dropout_prob"],
-            classifier_dropout=about["classifier_dropout_prob"],
-            num_classes=state["classifier.bias"].shape[0] if has_head else 0,
-            output_stride=about["output_stride"],
-        )
-    )
+    model = MobileViT(_config_of(about, state["classifier.bias"].shape[0] if has_head else 0))
     if not has_head:
         state = {name: t for name, t in state.items() if not name.startswith("expand.")}
+    labels = {int(key): name for key, name in about.get("id2label", {}).items()}
     if has_head and len(labels) == model.config.num_classes:
         model.classes = tuple(labels[i] for i in range(len(labels)))
     preprocessor = folder / "preprocessor_config.json"
@@ -247,6 +232,23 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
         resize, crop = sizes["size"]["shortest_edge"], sizes["crop_size"]["height"]
         model.eval_transform = EvalTransform(max(resize, crop), crop)
     return model, state
+
+
+def _config_of(about: Mapping[str, Any], num_classes: int) -> MobileViTConfig:
+    """transformers' config.json in our words."""
+    return MobileViTConfig(
+        channels=tuple(about["neck_hidden_sizes"][:6]),
+        dims=tuple(about["hidden_sizes"]),
+        patch_sizes=(about["patch_size"],) * 3,
+        expansion=about["expand_ratio"],
+        kernel_size=about["conv_kernel_size"],
+        num_heads=about["num_attention_heads"],
+        mlp_ratio=about["mlp_ratio"],
+        dropout=about["hidden_dropout_prob"],
+        classifier_dropout=about["classifier_dropout_prob"],
+        num_classes=num_classes,
+        output_stride=about["output_stride"],
+    )
 
 
 def _download(repository: str) -> Path:

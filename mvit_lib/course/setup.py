@@ -1,5 +1,6 @@
 """What the first cell of every notebook calls, and the recorded answers that notebooks compare with."""
 
+import builtins
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -8,11 +9,17 @@ from torch import Tensor
 
 
 def setup() -> None:
-    """Draw in the course's style and start from the same random numbers every time."""
-    from mvit_lib.look.style import use_style
+    """Draw in the course's style, store small pictures, start from the same random numbers every time."""
+    from matplotlib.figure import Figure
+
+    from mvit_lib.look.style import compact_png, use_style
 
     use_style()
     torch.manual_seed(0)
+    shell = getattr(builtins, "get_ipython", lambda: None)()
+    if hasattr(shell, "kernel"):
+        shell.run_line_magic("matplotlib", "inline")
+        shell.display_formatter.formatters["image/png"].for_type(Figure, compact_png)
 
 
 def load_reference(name: str) -> dict[str, Tensor]:

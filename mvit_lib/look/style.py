@@ -1,7 +1,11 @@
 """One look for every picture: readable at 800 px, on light and on dark pages, for every eye."""
 
+import io
+
 from matplotlib import patheffects, rcParams
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 INK = "#7a8088"
 ACCENT = "#e0662d"
@@ -38,6 +42,15 @@ RC = {
 def use_style() -> None:
     """Make matplotlib draw every later picture in the course's style."""
     rcParams.update(RC)
+
+
+def compact_png(figure: Figure) -> bytes:
+    """The picture as a PNG of 255 colours: a quarter of the size, and hardly a visible difference."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", bbox_inches="tight", dpi=figure.dpi)
+    picture = Image.open(full).quantize(255, method=Image.Quantize.FASTOCTREE)
+    picture.save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def bare(ax: Axes) -> Axes:

@@ -9,41 +9,56 @@ CASES = (((0, 0), (4, 4), (2, 2)), ((3, 2), (4, 6), (2, 2)), ((1, 5), (6, 8), (3
 
 def check_partners(partners: Callable) -> None:
     """The same place in every patch: the first wrong pixel is named with its place."""
-    for (y, x), (H, W), (ph, pw) in CASES:
-        where = f"on a {H} × {W} map, patch ({ph}, {pw}), pixel ({y}, {x}):"
-        answer = partners(y, x, (H, W), (ph, pw))
+    for query, size, patch in CASES:
+        where = f"on a {size[0]} × {size[1]} map, patch {patch}, pixel {query}:"
+        answer = partners(*query, size, patch)
+        if answer is None:
+            raise Wrong(f"{where} got None: did you forget to return the list?")
         try:
             found = [(int(row), int(column)) for row, column in answer]
         except (TypeError, ValueError):
             raise Wrong(f"{where} expected a list of (row, column) pairs, got {answer!r:.60}") from None
-        expected = {(r, c) for r in range(H) for c in range(W) if (r % ph, c % pw) == (y % ph, x % pw)}
+        expected = same_place(query, size, patch)
         first = min(set(found) ^ expected, default=None)
-        if first is None and len(found) != len(expected):
-            raise Wrong(f"{where} some pixels are listed twice: {len(found)} for {len(expected)}")
         if first is not None:
-            raise Wrong(f"{where} {_diagnose(first, found, (y, x), (H, W), (ph, pw), len(expected))}")
+            counts = f"{len(found)} pixels listed, {len(expected)} expected.\n      First wrong: {first}."
+            raise Wrong(f"{where} {counts} {_why(first, set(found), query, size, patch)}")
+        if len(found) != len(expected):
+            raise Wrong(f"{where} some pixels are listed twice: {len(found)} for {len(expected)}")
 
 
-def _diagnose(
+def same_place(query: tuple[int, int], size: tuple[int, int], patch: tuple[int, int]) -> set[tuple[int, int]]:
+    """All pixels of the map whose place in their patch is the query's."""
+    (H, W), (ph, pw) = size, patch
+    place = (query[0] % ph, query[1] % pw)
+    return {(row, column) for row in range(H) for column in range(W) if (row % ph, column % pw) == place}
+
+
+def _why(
     first: tuple[int, int],
-    found: list[tuple[int, int]],
+    found: set[tuple[int, int]],
     query: tuple[int, int],
     size: tuple[int, int],
     patch: tuple[int, int],
-    count: int,
 ) -> str:
+    """What the first wrong pixel tells about the mistake."""
     place = (first[0] % patch[0], first[1] % patch[1])
     wanted = (query[0] % patch[0], query[1] % patch[1])
-    counts = f"{len(found)} pixels listed, {count} expected.\n      First wrong: {first}."
+    if not found:
+        return "Your list is empty."
     if not (0 <= first[0] < size[0] and 0 <= first[1] < size[1]):
-        return f"{counts} It lies outside the map."
-    if first == query:
-        return f"{counts} A pixel is its own partner too: attention lets it listen to itself."
+        return "It lies outside the map."
+    if found == same_place(query, size, patch) - {query}:
+        return "A pixel is its own partner too: it is the one of its own patch."
+    if patch != (2, 2) and found == same_place(query, size, (2, 2)):
+        return f"Did you write 2 where the patch size {patch} belongs?"
+    if found == same_place(query, size, patch[::-1]) or query[::-1] in found - {query}:
+        return "Did you mix up rows and columns?"
     if first not in found:
-        return f"{counts} It is missing, though its place in its patch is {place}, as the pixel's."
+        return f"It is missing, though its place in its patch is {place}, the same as the pixel's."
     return (
-        f"{counts} Its place in its patch is {place}, the pixel's is {wanted}: "
-        "did you take pixels of the same patch, or mix up rows and columns?"
+        f"Its place in its patch is {place}, the pixel's is {wanted}: "
+        "did you take the pixels of one patch instead of one pixel of every patch?"
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -41,12 +42,12 @@ def fig_feature_maps(
     photo.set_title(f"photo\n3 × {image.shape[-2]} × {image.shape[-1]}")
     for column, (stage, maps) in enumerate(features.items(), start=2):
         maps = maps[0].detach()  # [C, h, w]
-        inner = maps[:, 1:-1, 1:-1].flatten(1)  # the border answers to the padding
-        strongest = inner.std(dim=1).argsort(descending=True)[:rows]
+        inner = maps[:, 1:-1, 1:-1] if min(maps.shape[1:]) > 2 else maps  # the border answers to padding
+        strongest = inner.flatten(1).var(dim=1, correction=0).argsort(descending=True)[:rows]
         chosen[stage] = maps[strongest]
         for row, channel in enumerate(chosen[stage]):
             ax = bare(fig.add_subplot(grid[row, column]))
-            ax.imshow(channel)
+            ax.imshow(channel.numpy())
             if row == 0:
                 C, h, w = maps.shape
                 ax.set_title(f"{stage}\n{C} × {h} × {w}", fontsize=9.5)
@@ -81,9 +82,10 @@ def partners_of(y: int, x: int, map_size: tuple[int, int], stride: int, patch: t
 
 
 def fig_partners(image: Tensor, y: int, x: int, model: MobileViT) -> tuple[Figure, dict[str, Partners]]:
-    """A pixel of the photo and its partners in each of the three MobileViT blocks.
+    """The partners of the map pixel that covers photo pixel (y, x), in the three MobileViT blocks.
 
-    Squares are pixels of the block's map, drawn where they lie on the photo; lines are its patches.
+    Squares are pixels of the block's map, drawn where they lie on the photo; lines are its patches; the
+    ring is around the pixel itself.
     data: for every stage its `Partners`.
     """
     picture = _as_picture(image)
@@ -96,9 +98,10 @@ def fig_partners(image: Tensor, y: int, x: int, model: MobileViT) -> tuple[Figur
         size = tuple(math.ceil(side / stride) for side in picture.shape[:2])
         p = found[stage] = partners_of(y, x, size, stride, patch)
         _draw_partners(bare(ax), picture, p, stride, patch)
-        ring(ax, x, y)
         ax.set_title(f"{stage}: {int(p.partners.sum())} partners")
-        ax.set_xlabel(f"a square is {stride} × {stride} pixels", fontsize=9)
+        place = ["top-left", "top-right", "bottom-left", "bottom-right"][p.position % 4]
+        where = f", {place} in their patch" if patch == (2, 2) else ""
+        ax.set_xlabel(f"{stride} × {stride} pixels each{where}", fontsize=9)
     return fig, found
 
 
@@ -109,10 +112,10 @@ def _draw_partners(ax: Axes, picture: np.ndarray, p: Partners, stride: int, patc
     for row, column in p.partners.nonzero().tolist():
         corner = (column * stride, row * stride)
         ax.add_patch(Rectangle(corner, stride, stride, color=colour, alpha=0.85, lw=0))
-    if stride > 8:
-        for edge in range(0, max(height, width) + 1, stride * patch[0]):
-            ax.axhline(min(edge, height), color="white", lw=0.7)
-            ax.axvline(min(edge, width), color="white", lw=0.7)
+    line = {"color": "white", "lw": min(0.8, stride / 20)}
+    ax.hlines(range(0, height + 1, stride * patch[0]), 0, width, **line)
+    ax.vlines(range(0, width + 1, stride * patch[1]), 0, height, **line)
+    ring(ax, (p.column + 0.5) * stride, (p.row + 0.5) * stride, size=max(9, stride * 0.8))
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
 
@@ -148,7 +151,7 @@ def fig_course_map(here: str = "00") -> tuple[Figure, list[tuple[str, str, tuple
     """
     if here not in {number for number, _, _ in COURSE}:
         raise ValueError(f"there is no notebook {here!r}: expected '00' … '{COURSE[-1][0]}'")
-    fig, ax = plt.subplots(figsize=(8, 3.3))
+    fig, ax = plt.subplots(figsize=(8, 3.6))
     fig.subplots_adjust(left=0, right=1, bottom=0, top=1)
     bare(ax)
     stations = []
@@ -156,24 +159,22 @@ def fig_course_map(here: str = "00") -> tuple[Figure, list[tuple[str, str, tuple
         row, step = divmod(i, PER_ROW)
         column = step if row % 2 == 0 else PER_ROW - 1 - step
         stations.append((number, name.replace("\n", " "), (column * 1.62, -row * 1.12)))
-    xs, ys = zip(*(at for _, _, at in stations), strict=True)
-    ax.plot(xs, ys, color=INK, lw=2.5, alpha=0.45, zorder=1, solid_joinstyle="round")
+    for (_, _, start), (_, _, end) in pairwise(stations):
+        ax.annotate(
+            "", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 50, "shrinkB": 50}
+        )
     storeys = list(dict.fromkeys(storey for _, _, storey in COURSE))
     for (number, name, storey), (_, _, (x, y)) in zip(COURSE, stations, strict=True):
         colour = STOREY_COLOURS[storeys.index(storey)]
-        box = FancyBboxPatch(
-            (x - 0.66, y - 0.36),
-            1.32,
-            0.72,
-            boxstyle="round,pad=0.02,rounding_size=0.12",
-            fc=colour,
-            ec=ACCENT if number == here else "none",
-            lw=3,
-            zorder=2,
-        )
+        edge = ACCENT if number == here else "none"
+        style = "round,pad=0.02,rounding_size=0.12"
+        box = FancyBboxPatch((x - 0.66, y - 0.36), 1.32, 0.72, boxstyle=style, fc=colour, ec=edge, lw=3)
         ax.add_patch(box)
-        ax.text(x - 0.6, y + 0.2, number, color="white", fontsize=9, fontweight="bold", va="center", zorder=3)
-        ax.text(x, y - 0.07, name, color="white", fontsize=9, ha="center", va="center", zorder=3)
+        ax.text(x - 0.6, y + 0.2, number, color="white", fontsize=9, fontweight="bold", va="center")
+        ax.text(x, y - 0.07, name, color="white", fontsize=9, ha="center", va="center")
+    for i, (storey, colour) in enumerate(zip(storeys, STOREY_COLOURS, strict=True)):
+        ax.plot(-0.6 + 1.25 * i, -2.95, "s", ms=9, color=colour)
+        ax.text(-0.45 + 1.25 * i, -2.95, storey.lower(), fontsize=9, va="center")
     ax.set_xlim(-0.85, 4 * 1.62 + 0.85)
-    ax.set_ylim(-2 * 1.12 - 0.55, 0.55)
+    ax.set_ylim(-3.15, 0.55)
     return fig, stations

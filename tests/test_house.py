@@ -1,0 +1,180 @@
+"""The house rules: floors, sizes, docstrings, one set of requirements, one version, one address."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mvit_lib"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A file never imports from a floor above its own.
+FLOORS = {
+    "layers": 1, "patches": 1, "memory": 1,
+    "transforms": 2, "classifier": 2, "vit": 2, "mobilenet": 2, "mobilevit": 2,
+    "heads": 3, "data": 3, "layouts": 3, "weights": 3, "attention": 3, "cost": 3,
+    "train": 4, "look": 5, "export": 5, "course": 6,
+}  # fmt: skip
+
+
+def modules_imported(path: Path) -> set[str]:
+    """Dotted names below mvit_lib that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("mvit_lib.")}
+
+
+def room(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def test_no_file_imports_from_a_floor_above():
+    for path in FILES:
+        if path == PACKAGE / "__init__.py":
+            continue
+        own = FLOORS[room(path)]
+        for name in modules_imported(path):
+            target = name.split(".")[1]
+            assert FLOORS.get(target, 0) <= own, f"{room(path)} imports {name}"
+
+
+def test_no_import_cycles_between_files():
+    graph = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = modules_imported(path) - {name}
+    done, stack = set(), []
+
+    def visit(name):
+        assert name not in stack, f"cycle: {[*stack, name]}"
+        if name in done or name not in graph:
+            return
+        stack.append(name)
+        for target in graph[name]:
+            visit(target)
+        stack.pop()
+        done.add(name)
+
+    for name in graph:
+        if name.count("."):
+            visit(name)
+
+
+def code_lines(path: Path) -> int:
+    """Lines that are neither blank, comment nor docstring."""
+    source = path.read_text(encoding="utf-8")
+    skipped = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            doc = node.body[0]
+            skipped |= set(range(doc.lineno, doc.end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(
+        n not in skipped and bool(line.strip()) and not line.strip().startswith("#") for n, line in lines
+    )
+
+
+def test_small_means_small():
+    for path in FILES:
+        length = len(path.read_text(encoding="utf-8").splitlines())
+        assert length <= (300 if path.name == "mobilevit.py" else 400), f"{path.name}: {length} lines"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                doc = node.body[0] if ast.get_docstring(node) else None
+                body = node.end_lineno - node.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+                assert body <= 40, f"{path.name}: {node.name} has {body} lines"
+    outside = [p for p in FILES if room(p) not in ("course", "look")]
+    assert sum(map(code_lines, outside)) <= 4000
+
+
+def test_every_public_thing_has_a_docstring():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_import_pulls_in_nothing_heavy():
+    heavy = ["matplotlib", "IPython", "ipywidgets", "skimage", "huggingface_hub", "transformers"]
+    heavy += ["torchinfo", "onnx", "coremltools", "executorch", "scipy"]
+    code = f"import sys, torch; before = set(sys.modules); import mvit_lib; print([m for m in {heavy} "
+    code += "if m in sys.modules], any(m.startswith('torch._dynamo') for m in set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "False"]
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA_NAMES = {"torch": "pytorch", "build": "python-build", "playwright": "playwright-python"}
+
+
+def requirements(*extras: str) -> dict[str, str]:
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for e in extras for line in PROJECT["optional-dependencies"][e]),
+    ]
+    parsed = [Requirement(line) for line in lines]
+    return {r.name: str(r.specifier) for r in parsed}
+
+
+def test_environment_yml_holds_the_same_set():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    conda = [Requirement(line) for line in listed if isinstance(line, str)]
+    found = {r.name: str(r.specifier) for r in conda if r.name not in ("python", "pip")}
+    wanted = requirements("course", "hub", "dev")
+    assert found == {CONDA_NAMES.get(name, name): bound for name, bound in wanted.items()}
+    assert next(str(r.specifier) for r in conda if r.name == "python") == PROJECT["requires-python"]
+    assert listed[-1] == {"pip": ["-e ."]}
+
+
+def test_bounds_are_lower_bounds_and_constraints_meet_them():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            pins[name.lower().replace("_", "-")] = version
+    for extra in PROJECT["optional-dependencies"]:
+        for name, bound in requirements(extra).items():
+            assert re.fullmatch(r">=[\d.]+", bound), f"{name}{bound}"
+            if extra != "export":
+                pin = pins[name.lower().replace("_", "-")]
+                assert Requirement(f"{name}{bound}").specifier.contains(pin), f"{name} {pin} {bound}"
+
+
+def test_one_version_everywhere():
+    version = PROJECT["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changelog, re.MULTILINE)[1] == version
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no make")
+def test_make_lists_every_target():
+    words = {"lab", "test", "prove", "notebooks", "figures", "runs", "references", "bench", "lint", "help"}
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert words <= {line.split()[1] for line in done.stdout.splitlines()}
+    for target in words:
+        plan = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        for script in re.findall(r"(?:tools|benchmarks)/\w+\.py", plan.stdout):
+            assert (ROOT / script).is_file(), script
+
+
+def test_readme_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,114 @@
+"""The pictures show what they say: tests read the data behind them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.patches import FancyBboxPatch
+
+from mvit_lib import MobileViT, mobilevit_xxs
+from mvit_lib.look.figures.start_here import (
+    COURSE,
+    STOREY_COLOURS,
+    fig_course_map,
+    fig_feature_maps,
+    fig_partners,
+    partners_of,
+)
+from mvit_lib.mobilevit import MobileViTConfig
+from mvit_lib.patches import unfold_patches
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def test_feature_maps_show_channels_of_the_network():
+    model = mobilevit_xxs().eval()
+    x = torch.rand(1, 3, 96, 64)
+    with torch.no_grad():
+        features = model.forward_features(x)
+    _, data = fig_feature_maps(x, features, rows=2)
+    for stage, maps in features.items():
+        channels = maps[0]
+        assert data[stage].shape == (2, *channels.shape[1:])
+        assert all(any(torch.equal(shown, channel) for channel in channels) for shown in data[stage])
+
+
+@pytest.mark.parametrize(("size", "patch"), [((8, 8), (2, 2)), ((6, 8), (3, 2)), ((4, 12), (2, 4))])
+def test_partners_are_the_tokens_of_one_unfolded_sequence(size, patch):
+    """Against the unfold itself: number the pixels, unfold, find the query's sequence."""
+    H, W = size
+    tokens = unfold_patches(torch.arange(H * W).reshape(1, 1, H, W), patch)[0, :, :, 0]  # [P, N]
+    for y in range(H):
+        for x in range(W):
+            p = partners_of(8 * y + 3, 8 * x + 7, size, 8, patch)
+            assert (p.row, p.column) == (y, x)
+            assert tokens[p.position, p.token] == y * W + x
+            assert sorted(tokens[p.position].tolist()) == p.partners.flatten().nonzero().flatten().tolist()
+
+
+def test_the_partners_figure_draws_one_square_per_partner():
+    model = mobilevit_xxs().eval()
+    fig, data = fig_partners(torch.rand(1, 3, 256, 256), 100, 112, model)
+    counts = {stage: int(p.partners.sum()) for stage, p in data.items()}
+    assert counts == {"layer_3": 256, "layer_4": 64, "layer_5": 16}
+    for ax, p in zip(fig.axes, data.values(), strict=True):
+        corners = {(r.get_y(), r.get_x()) for r in ax.patches}
+        side = ax.patches[0].get_width()
+        assert corners == {(r * side, c * side) for r, c in p.partners.nonzero().tolist()}
+
+
+def test_partners_of_another_patch_size_and_shape():
+    config = MobileViTConfig(channels=(8,) * 6, dims=(8, 8, 8), patch_sizes=((4, 2), 2, 1))
+    _, data = fig_partners(torch.rand(3, 64, 128), 0, 0, MobileViT(config))
+    assert [int(p.partners.sum()) for p in data.values()] == [16, 8, 8]
+
+
+def test_the_course_map_lists_every_notebook_in_order():
+    fig, stations = fig_course_map("03")
+    assert [number for number, _, _ in stations] == [f"{i:02d}" for i in range(15)]
+    assert len({at for _, _, at in stations}) == 15
+    texts = [text for text in fig.axes[0].texts if text.get_text()]
+    numbers, names = texts[:30:2], texts[1:30:2]
+    assert [text.get_text() for text in numbers] == [number for number, _, _ in COURSE]
+    renderer = fig.canvas.get_renderer()
+    boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    for box, name in zip(boxes, names, strict=True):
+        inner, outer = name.get_window_extent(renderer), box.get_window_extent(renderer)
+        assert outer.x0 < inner.x0
+        assert inner.x1 < outer.x1
+
+
+def contrast_with_white(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 1.05 / (luminance + 0.05)
+
+
+def test_white_text_on_the_course_map_is_readable():
+    assert all(contrast_with_white(colour) >= 4.5 for colour in STOREY_COLOURS)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match=r"\(2, 3, 8, 8\)"):
+        fig_feature_maps(torch.rand(2, 3, 8, 8), {})
+    with pytest.raises(ValueError, match=r"pixel \(64, 0\)"):
+        partners_of(64, 0, (8, 8), 8, (2, 2))
+    with pytest.raises(ValueError, match="'15'"):
+        fig_course_map("15")
+
+
+def test_the_pictures_of_the_readme_are_drawn_by_make_figures():
+    sys.path.insert(0, str(ROOT / "tools"))
+    from figures import draw
+
+    assert {f"{name}.png" for name in draw()} == {path.name for path in (ROOT / "figures").glob("*.png")}
