@@ -100,7 +100,7 @@ def fig_partners(image: Tensor, y: int, x: int, model: MobileViT) -> tuple[Figur
         _draw_partners(bare(ax), picture, p, stride, patch)
         ax.set_title(f"{stage}: {int(p.partners.sum())} partners")
         place = ["top-left", "top-right", "bottom-left", "bottom-right"][p.position % 4]
-        where = f", {place} in their patch" if patch == (2, 2) else ""
+        where = f", {place}" if patch == (2, 2) else ""
         ax.set_xlabel(f"{stride} × {stride} pixels each{where}", fontsize=9)
     return fig, found
 
@@ -159,10 +159,10 @@ def fig_course_map(here: str = "00") -> tuple[Figure, list[tuple[str, str, tuple
         row, step = divmod(i, PER_ROW)
         column = step if row % 2 == 0 else PER_ROW - 1 - step
         stations.append((number, name.replace("\n", " "), (column * 1.62, -row * 1.12)))
-    for (_, _, start), (_, _, end) in pairwise(stations):
-        ax.annotate(
-            "", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 50, "shrinkB": 50}
-        )
+    for (_, _, (x0, y0)), (_, _, (x1, y1)) in pairwise(stations):
+        right, up = 0.7 * np.sign(x1 - x0), 0.4 * np.sign(y1 - y0)
+        ends = (x1 - right, y1 - up), (x0 + right, y0 + up)
+        ax.annotate("", *ends, arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})
     storeys = list(dict.fromkeys(storey for _, _, storey in COURSE))
     for (number, name, storey), (_, _, (x, y)) in zip(COURSE, stations, strict=True):
         colour = STOREY_COLOURS[storeys.index(storey)]
