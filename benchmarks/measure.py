@@ -1,4 +1,4 @@
-"""Timing one after another in turns, and the peak memory of a process. Run by run.py in processes of its own."""
+"""Timing in turns, and the peak memory of a process. Run by run.py, in processes of its own."""
 
 import json
 import resource

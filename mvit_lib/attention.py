@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mvit_lib.classifier import ConvBackbone
 from mvit_lib.layers import Attention, attention_weights
 from mvit_lib.mobilevit import MobileViTBlock
 from mvit_lib.vit import ViT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttentionMap:
     """The attention weights of one layer, and what is needed to find a pixel in them.
 
@@ -54,90 +56,137 @@ def record_attention(model: nn.Module, *, keep_grad: bool = False) -> Iterator[l
     and collect their gradient in `weights.grad`.
 
     Works for MobileViT, ViT, anything that contains a MobileViTBlock, and fused models. A compiled
-    model runs uncompiled inside the context.
-    Raises: ValueError if the model has no attention layer, RuntimeError if it is being recorded already.
+    model runs uncompiled inside the context (so does, meanwhile, every other one of the process).
+    One thread at a time; copies made inside the context are not recorded.
+
+    Raises: ValueError if the model has no attention layer; RuntimeError if it is being recorded
+    already, or if `keep_grad` is set and a forward pass records no gradients.
     """
-    stages = list(_attention_stages(model))
+    stages = _attention_stages(model)
     if not stages:
         raise ValueError(f"{type(model).__name__} has no MobileViTBlock and is no ViT")
-    maps: list[AttentionMap] = []
-    image_size: list[tuple[int, int]] = []
-
-    def start_forward(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        maps.clear()
-        image_size[:] = [tuple(inputs[0].shape[-2:])]
-
+    if any("mix" in vars(layer.attention) for _, block, _ in stages for layer in block.transformer):
+        raise RuntimeError("this model is being recorded already: close that context")
+    session = _Session([], keep_grad)
     with ExitStack() as stack:
-        stack.callback(model.register_forward_pre_hook(start_forward).remove)
         if _is_compiled(model):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for name, module, stride in stages:
-            recorder = _Recorder(name, module, stride, maps, image_size, keep_grad)
-            stack.callback(module.register_forward_pre_hook(recorder.see_input).remove)
-            for i, layer in enumerate(module.transformer):
-                if "mix" in vars(layer.attention):
-                    raise RuntimeError("this model is being recorded already: close that context")
+        for i, entrance in enumerate(_entrances(model)):
+            hook = _Hook(session.start if i == 0 else session.note_image)
+            stack.callback(entrance.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for name, block, stride in stages:
+            recorder = _Recorder(session, name, block, stride)
+            hook = _Hook(recorder.note_map)
+            stack.callback(block.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            for i, layer in enumerate(block.transformer):
                 stack.enter_context(replace_mix(layer.attention, recorder.mix(i)))
-        yield maps
+        yield session.maps
+
+
+class _Hook:
+    """A forward pre-hook that tells `note` the height and width of the first tensor it meets.
+
+    Copies and pickles of the module carry one that does nothing.
+    """
+
+    def __init__(self, note: Callable[[tuple[int, int]], None] | None = None) -> None:
+        self.note = note
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.note is not None:
+            tensor = next(v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
+            self.note((tensor.shape[-2], tensor.shape[-1]))
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Hook, ()
+
+
+@dataclass
+class _Session:
+    """What all recorders of one context share."""
+
+    maps: list[AttentionMap]
+    keep_grad: bool
+    image_size: tuple[int, int] = (0, 0)
+
+    def start(self, image_size: tuple[int, int]) -> None:
+        self.maps.clear()
+        self.image_size = image_size
+
+    def note_image(self, image_size: tuple[int, int]) -> None:
+        self.image_size = image_size
 
 
 @dataclass
 class _Recorder:
-    """Records the layers of one stage; `see_input` notes the geometry before they run."""
+    """Records the layers of one stage; `note_map` sees the geometry before they run."""
 
+    session: _Session
     stage: str
-    module: nn.Module
+    block: MobileViTBlock | ViT
     stride: int | None
-    maps: list[AttentionMap]
-    image_size: list[tuple[int, int]]
-    keep_grad: bool
-    batch: int = 0
     map_size: tuple[int, int] = (0, 0)
 
-    def see_input(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.batch = inputs[0].shape[0]
-        self.map_size = tuple(inputs[0].shape[-2:])
+    def note_map(self, size: tuple[int, int]) -> None:
+        self.map_size = size
 
     def mix(self, layer: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         def explicit(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             weights = attention_weights(q, k)  # [B·P, h, N, N]
-            split = weights.view(self.batch, -1, *weights.shape[1:])  # [B, P, h, N, N]
-            if self.keep_grad and split.requires_grad:
+            P = 1 if isinstance(self.block, ViT) else self.block.patch_size[0] * self.block.patch_size[1]
+            split = weights.view(len(weights) // P, P, *weights.shape[1:])  # [B, P, h, N, N]
+            if self.session.keep_grad:
+                if not split.requires_grad:
+                    raise RuntimeError("keep_grad=True needs a forward pass that records gradients")
                 split.retain_grad()
-            self.maps.append(self._map(layer, split if self.keep_grad else split.detach()))
+            self.session.maps.append(self._map(layer, split if self.session.keep_grad else split.detach()))
             return split.flatten(0, 1) @ v  # [B·P, h, N, D/h]
 
         return explicit
 
     def _map(self, layer: int, weights: Tensor) -> AttentionMap:
-        patch, image = self.module_patch_size, self.image_size[0]
-        if isinstance(self.module, ViT):
-            grid, stride, num_prefix = self.module.config.grid, 1, 1
-        else:
-            tiled = self.module.tiled_size(self.map_size)
-            grid, num_prefix = (tiled[0] // patch[0], tiled[1] // patch[1]), 0
-            stride = self.stride or round(image[0] / self.map_size[0])
-        return AttentionMap(weights, self.stage, layer, patch, grid, self.map_size, stride, image, num_prefix)
-
-    @property
-    def module_patch_size(self) -> tuple[int, int]:
-        is_vit = isinstance(self.module, ViT)
-        return self.module.config.patch_size if is_vit else self.module.patch_size
+        image = self.session.image_size
+        if isinstance(self.block, ViT):
+            patch, grid = self.block.config.patch_size, self.block.config.grid
+            return AttentionMap(weights, self.stage, layer, patch, grid, self.map_size, 1, image, 1)
+        patch, tiled = self.block.patch_size, self.block.tiled_size(self.map_size)
+        grid = (tiled[0] // patch[0], tiled[1] // patch[1])
+        stride = self.stride or round(image[0] / self.map_size[0])
+        return AttentionMap(weights, self.stage, layer, patch, grid, self.map_size, stride, image)
 
 
-def _attention_stages(model: nn.Module) -> Iterator[tuple[str, nn.Module, int | None]]:
+def _entrances(model: nn.Module) -> list[nn.Module]:
+    """The modules that see the image first: a backbone's stem, a ViT's patches, or the model itself."""
+    found: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, ConvBackbone):
+            found.append(module.stem)
+        elif isinstance(module, ViT):
+            found.append(module.patch_embedding)
+    return found or [model]
+
+
+def _attention_stages(model: nn.Module) -> list[tuple[str, MobileViTBlock | ViT, int | None]]:
     """(stage name, block or ViT, stride where a backbone tells it), in forward order."""
     strides: dict[str, int] = {}
-    for name, module in model.named_modules():
-        prefix = f"{name}." if name else ""
-        for stage, (_, stride) in getattr(module, "feature_info", {}).items():
-            strides[prefix + stage] = stride
+    found: list[tuple[str, str, MobileViTBlock | ViT, int | None]] = []
+    for path, module in model.named_modules():
+        name = ".".join(part for part in path.split(".") if part != "_orig_mod")
+        if isinstance(module, ConvBackbone):
+            prefix = f"{name}." if name else ""
+            strides |= {prefix + stage: stride for stage, (_, stride) in module.feature_info.items()}
         if isinstance(module, ViT):
-            yield name or "transformer", module, None
+            found.append(("transformer", name or "transformer", module, None))
         elif isinstance(module, MobileViTBlock):
             parent = name.rpartition(".")[0]
-            stage = parent.rpartition(".")[2] if parent in strides else name or "block"
-            yield stage, module, strides.get(parent)
+            in_backbone = parent in strides
+            short = parent.rpartition(".")[2] if in_backbone else name or "block"
+            long = parent if in_backbone else name or "block"
+            found.append((short, long, module, strides.get(parent)))
+    shorts = [short for short, *_ in found]
+    return [
+        (short if shorts.count(short) == 1 else long, module, stride) for short, long, module, stride in found
+    ]
 
 
 def _is_compiled(model: nn.Module) -> bool:

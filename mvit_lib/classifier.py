@@ -2,34 +2,47 @@
 
 import copy
 import math
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mvit_lib.layers import fold_batchnorm
+from mvit_lib.layers import ConvNormAct, fold_batchnorm
 from mvit_lib.transforms import EvalTransform
 
 
 def check_config(config: Any) -> None:
-    """Raise ValueError naming the first field of a configuration that cannot be meant."""
+    """Raise ValueError naming the first field of a configuration that cannot be meant.
 
-    def numbers(value: Any) -> list[float]:
+    Fields declared float take numbers above 0, all others whole numbers of at least 1 (or tuples of
+    them); num_classes may be 0, and a dropout is a probability below 1.
+    """
+
+    def numbers(value: Any) -> list[Any]:
         return [n for v in value for n in numbers(v)] if isinstance(value, tuple) else [value]
 
-    for name, value in asdict(config).items():
-        lowest = 0 if name == "num_classes" or "dropout" in name else 1e-12
+    for field in fields(config):
+        value, kinds = getattr(config, field.name), int
+        expected, lowest, below = "whole numbers, at least 1", 1, math.inf
+        if field.name == "num_classes":
+            expected, lowest = "a whole number, at least 0", 0
+        elif field.type is float:
+            kinds = int | float
+            expected, lowest = "a finite number above 0", 1e-12
+            if "dropout" in field.name:
+                expected, lowest, below = "a probability in [0, 1)", 0, 1
         for number in numbers(value):
-            if not isinstance(number, int | float) or not math.isfinite(number) or number < lowest:
-                raise ValueError(f"{name}={value!r}: expected finite numbers, at least {lowest:g}")
-            if "dropout" in name and number >= 1:
-                raise ValueError(f"{name}={value!r}: expected a probability in [0, 1)")
+            meant = isinstance(number, kinds) and not isinstance(number, bool)
+            if not meant or not lowest <= number < below:
+                raise ValueError(f"{field.name}={value!r}: expected {expected}")
 
 
 def check_images(x: Tensor, smallest: int) -> None:
     """Raise unless `x` is a float batch [B, 3, H, W] with both sides at least `smallest`."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor [B, 3, H, W], got {type(x).__name__}")
     if x.dim() != 4:
         raise ValueError(
             f"expected images [B, 3, H, W], got shape {tuple(x.shape)}"
@@ -63,7 +76,7 @@ class Classifier(nn.Module):
         """PIL image of any mode and size -> float32 [1, 3, crop, crop] in [0, 1]."""
         return self.eval_transform(image)[None]  # [1, 3, crop, crop]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict(self, image: Image.Image, k: int = 5) -> list[tuple[str, float]]:
         """The `k` likeliest classes of a PIL image with their probabilities, likeliest first.
 
@@ -73,15 +86,22 @@ class Classifier(nn.Module):
         if not self.classes or k < 1:
             raise ValueError(f"cannot name {k} of {len(self.classes)} classes")
         parameter = next(self.parameters())
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             logits = self(self.preprocess(image).to(parameter.device, parameter.dtype))
         finally:
-            self.train(was_training)
+            for module, training in modes:
+                module.training = training
         best = logits[0].float().softmax(0).topk(min(k, len(self.classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [(self.classes[i], p) for i, p in pairs]
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether its BatchNorms were folded by `fuse`."""
+        pairs = (module.norm for module in self.modules() if isinstance(module, ConvNormAct))
+        return any(isinstance(norm, nn.Identity) for norm in pairs)
 
     def fuse(self) -> Self:
         """A copy for inference: eval mode, every BatchNorm folded into its convolution.

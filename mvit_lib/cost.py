@@ -52,6 +52,8 @@ def macs_by_module(model: nn.Module, size: int | tuple[int, int] = 256) -> dict[
     counter = FlopCounterMode(display=False, depth=None)
     with ExitStack() as stack:
         for module in ghost.modules():
+            module._forward_pre_hooks.clear()
+            module._forward_hooks.clear()
             if isinstance(module, Attention):
                 stack.enter_context(replace_mix(module, _explicit_mix))
         stack.enter_context(torch.no_grad())

@@ -1,6 +1,7 @@
 """The bricks: the four layers from which every network of the course is built."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,23 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+class SiLU(nn.SiLU):
+    """x·sigmoid(x). Inside `torch.inference_mode()` it overwrites its input, which nothing needs again.
+
+    Memory traffic, not arithmetic, is what an activation costs.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        overwrite = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+        return F.silu(x, inplace=self.inplace or overwrite)
+
+
 class ConvNormAct(nn.Module):
     """Convolution without bias, BatchNorm, activation; padded so that stride 1 keeps the size.
 
     Shape: [B, in_channels, H, W] -> [B, out_channels, ⌈H/stride⌉, ⌈W/stride⌉].
     `activation=None` leaves the result linear.
+    Raises: ValueError if kernel_size is not odd and at least 1: only odd kernels have a middle.
     """
 
     def __init__(
@@ -32,9 +45,11 @@ class ConvNormAct(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        activation: Callable[[], nn.Module] | None = nn.SiLU,
+        activation: Callable[[], nn.Module] | None = SiLU,
     ) -> None:
         super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
         padding = dilation * (kernel_size - 1) // 2
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
@@ -64,7 +79,7 @@ class InvertedResidual(nn.Module):
         stride: int = 1,
         expansion: float = 4,
         dilation: int = 1,
-        activation: Callable[[], nn.Module] = nn.SiLU,
+        activation: Callable[[], nn.Module] = SiLU,
     ) -> None:
         super().__init__()
         hidden = make_divisible(in_channels * expansion) if expansion != 1 else in_channels
@@ -114,7 +129,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
-        if dim % num_heads:
+        if num_heads < 1 or dim < 1 or dim % num_heads:
             raise ValueError(f"num_heads {num_heads} does not divide the width {dim}")
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -127,6 +142,10 @@ class Attention(nn.Module):
         x = self.mix(q, k, v)  # [B, h, N, D/h]
         return self.proj(x.transpose(1, 2).reshape(B, N, D))  # [B, N, D]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles mix by the fused kernel, also if made while this layer is recorded."""
+        return {name: value for name, value in super().__getstate__().items() if name != "mix"}
+
 
 class Dropout(nn.Dropout):
     """`nn.Dropout`, with a cheaper draw on CPUs: four 16-bit numbers out of every 64 random bits.
@@ -136,12 +155,13 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or x.device.type != "cpu":
+        draws = self.training and 0 < self.p < 1 and not self.inplace
+        if not draws or x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
-        keep = (bits >= round(self.p * 2**16) - 2**15).to(x.dtype)
-        return x * keep.mul_(1 / (1 - self.p))
+        keep = bits >= round(self.p * 2**16) - 2**15  # a bool is what backward has to remember
+        return (x * keep).mul_(1 / (1 - self.p))
 
 
 class FeedForward(nn.Module):
@@ -172,7 +192,7 @@ class TransformerLayer(nn.Module):
         num_heads: int,
         mlp_ratio: float,
         *,
-        activation: Callable[[], nn.Module] = nn.SiLU,
+        activation: Callable[[], nn.Module] = SiLU,
         dropout: float = 0.0,
         norm_eps: float = 1e-5,
     ) -> None:
@@ -212,4 +232,5 @@ def init_weights(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -4,7 +4,6 @@ The functions are identical, so a checkpoint of one is a checkpoint of all after
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -81,21 +80,21 @@ VIT_HF_LAYER = {
 }
 
 
-@dataclass(frozen=True)
-class _Split:
-    """How transformers names the three parts of a fused qkv."""
-
-    fused: str
-    parts: tuple[str, str, str]
-
-
-HF_SPLITS = (
-    _Split(
-        "attention.attention.qkv.",
-        tuple(f"attention.attention.{p}." for p in ("query", "key", "value")),
-    ),
-    _Split("attention.qkv.", tuple(f"attention.{p}_proj." for p in "qkv")),
-)
+# transformers keeps query, key and value apart: the name of the fused one, and of its three parts.
+HF_QKV = {
+    "attention.attention.qkv.": tuple(f"attention.attention.{p}." for p in ("query", "key", "value")),
+    "attention.qkv.": tuple(f"attention.{p}_proj." for p in "qkv"),
+}
+# The names in files of a ViT -> those of the network in memory (transformers 5).
+VIT_FILE_NAMES = {
+    "vit.encoder.layer.": "vit.layers.",
+    ".attention.attention.query.": ".attention.q_proj.",
+    ".attention.attention.key.": ".attention.k_proj.",
+    ".attention.attention.value.": ".attention.v_proj.",
+    ".attention.output.dense.": ".attention.o_proj.",
+    ".intermediate.dense.": ".mlp.fc1.",
+    ".output.dense.": ".mlp.fc2.",
+}
 
 
 def convert_state_dict(
@@ -103,7 +102,8 @@ def convert_state_dict(
 ) -> dict[str, Tensor]:
     """Rename the tensors of a MobileViT (or ViT: "hf" and "mvit") between libraries; exact, both ways.
 
-    source, target: "mvit", "hf" (transformers), "timm" or "cvnets" (the official code).
+    source, target: "mvit", "hf" (transformers), "timm" or "cvnets" (the official code). The result
+    shares no memory with `state`.
     flip_stem: turn the colour order of the first convolution. By default it is turned between mvit or
     timm, which take RGB, and hf or cvnets, whose weights take BGR. A ViT is RGB everywhere.
     Raises: ValueError if a layout is unknown or tensors have names that the source does not use.
@@ -111,20 +111,23 @@ def convert_state_dict(
     for layout in (source, target):
         if layout not in COLUMNS:
             raise ValueError(f"unknown layout {layout!r}: expected one of {COLUMNS}")
-    state = _fuse_qkv(state) if source == "hf" else dict(state)
     is_vit = any(name.startswith(("vit.", "patch_embedding.")) for name in state)
+    if source == "hf":
+        state = _fuse_qkv(_vit_memory_names(state) if is_vit else state)
     table = _vit_names(state, source, target) if is_vit else _mobilevit_names(state, source, target)
     renamed, unknown = {}, []
     for name, tensor in state.items():
         module, _, suffix = name.rpartition(".")
+        copy = tensor.detach().clone(memory_format=torch.contiguous_format)
         if name in table:
-            renamed[table[name]] = tensor
+            renamed[table[name]] = copy
         elif module in table:
-            renamed[f"{table[module]}.{suffix}"] = tensor
+            renamed[f"{table[module]}.{suffix}"] = copy
         else:
             unknown.append(name)
     if unknown:
-        raise ValueError(f"{len(unknown)} tensors are not named as in {source!r}: {unknown}")
+        shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        raise ValueError(f"{len(unknown)} tensors are not named as in {source!r}: {shown}")
     if flip_stem is None:
         flip_stem = not is_vit and (source in BGR_LAYOUTS) != (target in BGR_LAYOUTS)
     stem = (VIT_STEM if is_vit else STEM)[target] + ".weight"
@@ -191,30 +194,43 @@ def _vit_names(state: State, source: str, target: str) -> dict[str, str]:
     return dict(zip(*columns, strict=True))
 
 
+def _vit_memory_names(state: State) -> dict[str, Tensor]:
+    """The names that transformers writes to files, turned into those it has in memory."""
+    renamed = {}
+    for name, tensor in state.items():
+        for old, new in VIT_FILE_NAMES.items():
+            name = name.replace(old, new)
+        renamed[name] = tensor
+    return renamed
+
+
 def _fuse_qkv(state: State) -> dict[str, Tensor]:
     """Stack transformers' separate query, key and value into one qkv."""
     fused = {}
     for name, tensor in state.items():
-        split = next((s for s in HF_SPLITS if any(part in name for part in s.parts)), None)
-        if split is None:
+        found = ((qkv, parts) for qkv, parts in HF_QKV.items() if any(part in name for part in parts))
+        qkv, parts = next(found, (None, ()))
+        if qkv is None:
             fused[name] = tensor
-        elif split.parts[0] in name:
-            stem, suffix = name.split(split.parts[0])
-            parts = [state.get(f"{stem}{part}{suffix}") for part in split.parts]
-            if any(part is None for part in parts):
-                raise ValueError(f"{name} lacks its key or value")
-            fused[f"{stem}{split.fused}{suffix}"] = torch.cat(parts)  # [3D, D] or [3D]
+            continue
+        stem, suffix = name.split(next(part for part in parts if part in name))
+        names = [f"{stem}{part}{suffix}" for part in parts]
+        absent = [part for part in names if part not in state]
+        if absent:
+            raise ValueError(f"{', '.join(absent)} is missing beside {name}")
+        fused[f"{stem}{qkv}{suffix}"] = torch.cat([state[part] for part in names])  # [3D, D] or [3D]
     return fused
 
 
 def _split_qkv(state: State, is_vit: bool) -> dict[str, Tensor]:
     """Cut every qkv into the query, key and value that transformers keeps apart."""
-    split, parts_of = {}, HF_SPLITS[1 if is_vit else 0]
+    qkv, parts = list(HF_QKV.items())[1 if is_vit else 0]
+    split = {}
     for name, tensor in state.items():
-        if parts_of.fused not in name:
+        if qkv not in name:
             split[name] = tensor
             continue
-        stem, suffix = name.split(parts_of.fused)
-        for part, piece in zip(parts_of.parts, tensor.chunk(3), strict=True):
+        stem, suffix = name.split(qkv)
+        for part, piece in zip(parts, tensor.chunk(3), strict=True):
             split[f"{stem}{part}{suffix}"] = piece.clone()  # [D, D] or [D]
     return split

@@ -22,8 +22,8 @@ class MobileViTBlock(nn.Module):
 
     Shape: [B, C, H, W] -> [B, C, H, W], any H and W: a map that the patches do not tile is stretched
     to the next size they do, and back.
-    Raises: ValueError if patch_size or kernel_size is below 1, kernel_size is even, or num_heads does
-    not divide dim.
+    Raises: ValueError if patch_size, kernel_size or depth is below 1, kernel_size is even, or num_heads
+    does not divide dim.
     Source: Section 3.1 and Figure 1b of the paper.
     """
 
@@ -40,8 +40,8 @@ class MobileViTBlock(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and at least 1, got {kernel_size}")
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
         self.patch_size = as_pair(patch_size, "patch_size")
         self.local_conv = ConvNormAct(channels, channels, kernel_size)
         self.local_project = nn.Conv2d(channels, dim, 1, bias=False)

@@ -4,6 +4,8 @@ Nothing here has a parameter. Every function only moves numbers, so each one can
 `torch.arange`: follow a number and you know where its pixel went.
 """
 
+from operator import index
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,12 +18,12 @@ def as_pair(value: Pair, name: str, minimum: int = 1) -> tuple[int, int]:
 
     Raises: TypeError if it is no int or pair of ints, ValueError if one is below `minimum`.
     """
-    pair = (value, value) if isinstance(value, int) else value
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or any(isinstance(v, bool) or not hasattr(v, "__index__") for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")
     if min(pair) < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
-    return pair[0], pair[1]
+    return index(pair[0]), index(pair[1])
 
 
 def _grid(size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
@@ -43,7 +45,7 @@ def patchify(x: Tensor, patch_size: Pair) -> Tensor:
 
     Shape: [B, C, H, W] -> [B, N, P·C], patches row by row; inside a row pixel by pixel, each pixel
     with its C channels together.
-    Raises: ValueError if the patches do not tile the picture.
+    Raises: TypeError or ValueError if the patches do not tile the picture.
     Source: Section 3.1 of the paper, x_f of the standard ViT.
     """
     _expect_dims(x, 4, "[B, C, H, W]")
@@ -54,14 +56,14 @@ def patchify(x: Tensor, patch_size: Pair) -> Tensor:
     return x.permute(0, 2, 4, 3, 5, 1).reshape(B, nH * nW, ph * pw * C)  # [B, N, P·C]
 
 
-def unpatchify(patches: Tensor, size: tuple[int, int], patch_size: Pair) -> Tensor:
+def unpatchify(patches: Tensor, size: Pair, patch_size: Pair) -> Tensor:
     """Put the patches of `patchify` back into a picture of `size` = (H, W).
 
     Shape: [B, N, P·C] -> [B, C, H, W].
-    Raises: ValueError if the number of patches or their length does not fit.
+    Raises: TypeError or ValueError if the number of patches or their length does not fit.
     """
     _expect_dims(patches, 3, "[B, N, P·C]")
-    ph, pw = as_pair(patch_size, "patch_size")
+    (ph, pw), size = as_pair(patch_size, "patch_size"), as_pair(size, "size")
     nH, nW = _grid(size, (ph, pw))
     B, N, length = patches.shape
     if nH * nW != N or length % (ph * pw):
@@ -69,18 +71,20 @@ def unpatchify(patches: Tensor, size: tuple[int, int], patch_size: Pair) -> Tens
             f"patches {tuple(patches.shape)} do not fill a map {size} with patch_size {(ph, pw)}: "
             f"expected [B, {nH * nW}, {ph * pw}·C]"
         )
-    x = patches.reshape(B, nH, nW, ph, pw, length // (ph * pw))
-    return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, *size)  # [B, C, H, W]
+    C = length // (ph * pw)
+    x = patches.reshape(B, nH, nW, ph, pw, C)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(B, C, *size)  # [B, C, H, W]
 
 
 def unfold_patches(x: Tensor, patch_size: Pair) -> Tensor:
     """Sort the pixels of a map by their place inside the patch.
 
     Sequence p = ph_row·pw + ph_column holds, for every patch, the pixel at that place; its token t
-    counts the patches row by row. One copy; for a channels-last map it moves whole rows of D numbers.
+    counts the patches row by row. One copy (none where nothing moves); for a channels-last map it moves
+    whole rows of D numbers.
 
     Shape: [B, D, H, W] -> [B, P, N, D] with P = ph·pw and N = HW / P.
-    Raises: ValueError if the patches do not tile the map.
+    Raises: TypeError or ValueError if the patches do not tile the map.
     Source: Section 3.1, X_L -> X_U.
     """
     _expect_dims(x, 4, "[B, D, H, W]")
@@ -91,15 +95,15 @@ def unfold_patches(x: Tensor, patch_size: Pair) -> Tensor:
     return x.permute(0, 2, 4, 1, 3, 5).reshape(B, ph * pw, nH * nW, D)  # [B, P, N, D]
 
 
-def fold_patches(tokens: Tensor, size: tuple[int, int], patch_size: Pair) -> Tensor:
+def fold_patches(tokens: Tensor, size: Pair, patch_size: Pair) -> Tensor:
     """Put every token of `unfold_patches` back where its pixel came from.
 
     Shape: [B, P, N, D] -> [B, D, H, W], stored channels-last.
-    Raises: ValueError if P or N does not fit `size` and `patch_size`.
+    Raises: TypeError or ValueError if P or N does not fit `size` and `patch_size`.
     Source: Section 3.1, X_G -> X_F.
     """
     _expect_dims(tokens, 4, "[B, P, N, D]")
-    ph, pw = as_pair(patch_size, "patch_size")
+    (ph, pw), size = as_pair(patch_size, "patch_size"), as_pair(size, "size")
     nH, nW = _grid(size, (ph, pw))
     B, P, N, D = tokens.shape
     if (ph * pw, nH * nW) != (P, N):
@@ -112,7 +116,7 @@ def fold_patches(tokens: Tensor, size: tuple[int, int], patch_size: Pair) -> Ten
 
 
 def output_size(
-    size: tuple[int, int],
+    size: Pair,
     kernel_size: Pair,
     stride: Pair = 1,
     padding: Pair = 0,
@@ -120,14 +124,15 @@ def output_size(
 ) -> tuple[int, int]:
     """Height and width of a convolution's output: ⌊(H + 2·padding − dilation·(K − 1) − 1) / stride⌋ + 1.
 
-    Raises: ValueError if the kernel is larger than the padded map.
+    Raises: TypeError or ValueError if the kernel is larger than the padded map.
     """
     kernel, step = as_pair(kernel_size, "kernel_size"), as_pair(stride, "stride")
     pad, gap = as_pair(padding, "padding", 0), as_pair(dilation, "dilation")
+    size = as_pair(size, "size")
     spans = [n + 2 * p - d * (k - 1) - 1 for n, p, d, k in zip(size, pad, gap, kernel, strict=True)]
     if min(spans) < 0:
         raise ValueError(
-            f"kernel_size {kernel} with dilation {gap} does not fit a map {tuple(size)} with padding {pad}"
+            f"kernel_size {kernel} with dilation {gap} does not fit a map {size} with padding {pad}"
         )
     return spans[0] // step[0] + 1, spans[1] // step[1] + 1
 
@@ -136,7 +141,7 @@ def im2col(x: Tensor, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0, di
     """Write the window under every position of the kernel as one column.
 
     Shape: [B, C, H, W] -> [B, C·K², L], L output positions row by row (K² = kh·kw).
-    Raises: ValueError if the kernel does not fit.
+    Raises: TypeError or ValueError if the kernel does not fit.
     Equals `torch.nn.functional.unfold`.
     """
     _expect_dims(x, 4, "[B, C, H, W]")
@@ -148,12 +153,13 @@ def im2col(x: Tensor, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0, di
         x[:, :, rows, cols]  # [B, C, oH, oW]: what kernel cell (i, j) sees at every position
         for rows, cols in _kernel_cells((kh, kw), (oH, oW), stride, dilation)
     ]
-    return torch.stack(windows, dim=2).reshape(x.shape[0], -1, oH * oW)  # [B, C·K², L]
+    B, C = x.shape[:2]
+    return torch.stack(windows, dim=2).reshape(B, C * kh * kw, oH * oW)  # [B, C·K², L]
 
 
 def col2im(
     columns: Tensor,
-    size: tuple[int, int],
+    size: Pair,
     kernel_size: Pair,
     stride: Pair = 1,
     padding: Pair = 0,
@@ -164,10 +170,11 @@ def col2im(
     A pixel read by m windows receives m numbers, so col2im(im2col(x)) = m·x, not x.
 
     Shape: [B, C·K², L] -> [B, C, H, W] with `size` = (H, W).
-    Raises: ValueError if the columns do not fit `size`.
+    Raises: TypeError or ValueError if the columns do not fit `size`.
     Equals `torch.nn.functional.fold`.
     """
     _expect_dims(columns, 3, "[B, C·K², L]")
+    size = as_pair(size, "size")
     oH, oW = output_size(size, kernel_size, stride, padding, dilation)
     kh, kw = as_pair(kernel_size, "kernel_size")
     pad_y, pad_x = as_pair(padding, "padding", 0)
@@ -176,8 +183,9 @@ def col2im(
         raise ValueError(
             f"columns {tuple(columns.shape)} do not fit a map {size}: expected [B, C·{kh * kw}, {oH * oW}]"
         )
-    cells = columns.reshape(B, -1, kh * kw, oH, oW)  # [B, C, K², oH, oW]
-    x = columns.new_zeros(B, cells.shape[1], size[0] + 2 * pad_y, size[1] + 2 * pad_x)
+    C = rows // (kh * kw)
+    cells = columns.reshape(B, C, kh * kw, oH, oW)  # [B, C, K², oH, oW]
+    x = columns.new_zeros(B, C, size[0] + 2 * pad_y, size[1] + 2 * pad_x)
     for cell, (rows, cols) in enumerate(_kernel_cells((kh, kw), (oH, oW), stride, dilation)):
         x[:, :, rows, cols] += cells[:, :, cell]
     return x[:, :, pad_y : pad_y + size[0], pad_x : pad_x + size[1]]  # [B, C, H, W]
@@ -211,7 +219,7 @@ def conv2d_by_matmul(
     """Convolve in three steps: unfold to columns, one matrix product per group, fold to a map.
 
     Shape: x [B, C, H, W], weight [O, C/groups, kh, kw], bias [O] -> [B, O, oH, oW].
-    Raises: ValueError if channels, groups and weight do not fit together.
+    Raises: TypeError or ValueError if channels, groups and weight do not fit together.
     Equals `torch.nn.functional.conv2d`.
     """
     _expect_dims(x, 4, "[B, C, H, W]")
@@ -222,6 +230,8 @@ def conv2d_by_matmul(
             f"groups {groups} does not fit {C} input channels and weight {tuple(weight.shape)}: "
             "expected weight [O, C/groups, kh, kw] with O divisible by groups"
         )
+    if bias is not None and bias.shape != (out_channels,):
+        raise ValueError(f"expected a bias [{out_channels}], got shape {tuple(bias.shape)}")
     oH, oW = output_size((H, W), (kh, kw), stride, padding, dilation)
     columns = im2col(x, (kh, kw), stride, padding, dilation)  # [B, C·K², L]
     columns = columns.reshape(B, groups, per_group * kh * kw, oH * oW)  # [B, groups, C/groups·K², L]

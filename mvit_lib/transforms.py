@@ -9,16 +9,24 @@ from torch import Tensor
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any PIL image (grey, palette, CMYK, transparent, rotated by EXIF) into upright RGB.
+    """Turn a PIL image (grey, palette, CMYK, transparent, 16-bit, rotated by EXIF) into upright RGB.
 
-    Raises: TypeError if it is not a PIL image.
+    Raises: TypeError if it is not a PIL image; ValueError if it is empty, or its numbers are 32-bit or
+    floats, whose range nobody knows.
     """
     if not isinstance(image, Image.Image):
         raise TypeError(
             f"expected a PIL image, got {type(image).__name__}: use PIL.Image.open(path) "
             "or PIL.Image.fromarray(array)"
         )
-    return ImageOps.exif_transpose(image).convert("RGB")
+    if min(image.size) == 0:
+        raise ValueError(f"expected an image with pixels, got one of {image.width} × {image.height}")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"images of mode {image.mode!r} have no fixed range: convert to 8 bits first")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def image_to_tensor(image: Image.Image) -> Tensor:
@@ -50,7 +58,13 @@ class EvalTransform:
         """The same crop as an RGB picture, to draw on."""
         image = to_rgb(image)
         shorter = min(image.size)
+        # What lies far from the middle is cut off anyway; a very long image would fill the memory.
+        image = _central(image, *(min(side, 8 * shorter) for side in image.size))
         width, height = (side * self.resize // shorter for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - self.crop) // 2, (height - self.crop) // 2
-        return image.crop((left, top, left + self.crop, top + self.crop))
+        return _central(image, self.crop, self.crop)
+
+
+def _central(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from mvit_lib.classifier import Classifier, check_config, check_images
@@ -89,6 +90,13 @@ class ViT(Classifier):
         nn.init.zeros_(self.patch_embedding.bias)
         nn.init.trunc_normal_(self.class_token, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """PIL image -> float32 [1, 3, crop, crop]; ValueError if this ViT does not take squares."""
+        H, W = self.config.image_size
+        if H != W:
+            raise ValueError(f"preprocess cuts squares, this ViT takes images of {H} × {W}")
+        return super().preprocess(image)
 
     def forward_tokens(self, x: Tensor) -> Tensor:
         """All tokens after the last layer: [B, 1 + N, D], the class token first.

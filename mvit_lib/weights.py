@@ -5,6 +5,7 @@ A weight file is data, never code: safetensors, or PyTorch's format read with we
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.resources import as_file, files
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ __all__ = [
     "shipped_names",
 ]
 
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 ARCHITECTURES = {
     "MobileViT": lambda config: MobileViT(MobileViTConfig(**config)),
     "ViT": lambda config: ViT(ViTConfig(**config)),
@@ -45,10 +47,17 @@ def save_weights(model: Classifier, path: str | Path, dtype: torch.dtype | None 
     """Write a model to a safetensors file, with all that is needed to build it again as metadata.
 
     dtype: stores floating-point tensors in this type (float16 halves the file).
-    Raises: ValueError if the model is not one of the course's networks.
+    Raises: ValueError if the model is not one of the course's networks or was fused, `classes` does not
+    name every output, dtype is no floating-point type, or a number does not fit into it.
     """
     if type(model).__name__ not in ARCHITECTURES:
         raise ValueError(f"cannot save a {type(model).__name__}: expected {list(ARCHITECTURES)}")
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"cannot store weights as {dtype}: expected a floating-point type")
+    if len(model.classes) != model.config.num_classes:
+        raise ValueError(f"{len(model.classes)} classes named for {model.config.num_classes} outputs")
+    if model.is_fused:
+        raise ValueError("cannot save a fused model: save the model it was made from")
     description = {
         "architecture": type(model).__name__,
         "config": asdict(model.config),
@@ -60,11 +69,14 @@ def save_weights(model: Classifier, path: str | Path, dtype: torch.dtype | None 
         name: (t.to(dtype) if dtype and t.is_floating_point() else t).contiguous()
         for name, t in model.state_dict().items()
     }
+    spoilt = [name for name, t in state.items() if not t.isfinite().all()]
+    if spoilt:
+        raise ValueError(f"numbers in {spoilt[:5]} are not finite or do not fit into {dtype}")
     save_file(state, path, metadata={"mvit_lib": json.dumps(description)})
 
 
 def load_weights(
-    name_or_path: str | Path, *, num_classes: int | None = None, map_location: str = "cpu"
+    name_or_path: str | Path, *, num_classes: int | None = None, map_location: str | torch.device = "cpu"
 ) -> Classifier:
     """Build a model in eval mode from a shipped name, a file, a folder or a Hugging Face repository.
 
@@ -75,26 +87,28 @@ def load_weights(
 
     Raises: FileNotFoundError if there is nothing of that name; ValueError if the file is damaged, is
     no MobileViT, wants to run code, or its tensors do not fit, naming those that are missing,
-    unexpected or misshapen.
+    unexpected or misshapen; ModuleNotFoundError without the extra "hub" and huggingface_hub's own
+    errors if a repository cannot be reached.
     """
-    path = Path(name_or_path)
-    if path.is_dir():
-        model, state = _read_transformers_folder(path)
-    elif path.is_file():
-        model, state = _read_file(path)
-    elif (shipped := files("mvit_lib") / "assets" / "weights" / f"{path}.safetensors").is_file():
-        with as_file(shipped) as asset:
-            model, state = _read_file(asset)
-    elif isinstance(name_or_path, str) and name_or_path.count("/") == 1 and not path.suffix:
-        model, state = _read_transformers_folder(_download(name_or_path))
+    path = Path(name_or_path).expanduser()
+    if str(name_or_path) in shipped_names():
+        with as_file(files("mvit_lib") / "assets" / "weights" / f"{name_or_path}.safetensors") as asset:
+            model, state = _read(asset)
+    elif path.exists():
+        model, state = _read(path)
+    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name_or_path)) and path.suffix not in SUFFIXES:
+        model, state = _read(_download(str(name_or_path)))
     else:
         raise FileNotFoundError(
             f"no weights called {str(name_or_path)!r}: expected a file, a folder, a Hugging Face "
             f"repository such as 'apple/mobilevit-small', or one of {shipped_names()}"
         )
-    if num_classes is not None and num_classes != model.config.num_classes:
+    old = model.config.num_classes
+    if num_classes is not None and num_classes != old:
         model, state = _with_new_classifier(model, state, num_classes)
     load_state(model, state, str(name_or_path))
+    if model.config.num_classes != old:
+        print(f"new classifier: {num_classes} classes in place of {old}, not trained yet")
     return model.to(map_location).eval()
 
 
@@ -126,15 +140,14 @@ def load_state(model: nn.Module, state: State, source: str) -> None:
 def _with_new_classifier(model: Classifier, state: State, num_classes: int) -> tuple[Classifier, State]:
     """The same network with a fresh classifier of `num_classes` (0: none) in model and state."""
     config = replace(model.config, num_classes=num_classes)
-    old = model.config.num_classes
     fresh = ARCHITECTURES[type(model).__name__](asdict(config))
     fresh.eval_transform = model.eval_transform
-    kept = {name: t for name, t in state.items() if not name.startswith("classifier.")}
-    if num_classes == 0:
-        kept = {name: t for name, t in kept.items() if not name.startswith("expand.")}
-    start = {n: t for n, t in fresh.state_dict().items() if n.startswith("classifier.")}
-    print(f"new classifier: {num_classes} classes in place of {old}, not trained yet")
-    return fresh, kept | start
+    start = fresh.state_dict()
+    if model.config.num_classes:
+        state = {name: t for name, t in state.items() if not name.startswith("classifier.")}
+    head = [name for name in start if name.startswith(("classifier.", "expand."))]
+    kept = {name: t for name, t in state.items() if name in start or not name.startswith("expand.")}
+    return fresh, {name: start[name] for name in head} | kept
 
 
 @torch.no_grad()
@@ -155,11 +168,25 @@ def set_formula_weights(model: nn.Module) -> None:
 # Reading files
 
 
+def _read(path: Path) -> tuple[Classifier, State]:
+    """Network and tensors of a file or folder; whatever is wrong with it is a ValueError with its name."""
+    try:
+        return _read_transformers_folder(path) if path.is_dir() else _read_file(path)
+    except (ValueError, FileNotFoundError) as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(f"{path.name}: {error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path.name} describes no network of this library: {error!r}") from error
+
+
 def _read_file(path: Path) -> tuple[Classifier, State]:
     state, metadata = _read_tensors(path)
     if "mvit_lib" not in metadata:
         return _from_foreign_state(state, path.name)
     about = json.loads(metadata["mvit_lib"])
+    if about["colour_order"] != "RGB" or len(about["classes"]) != about["config"]["num_classes"]:
+        raise ValueError("expected RGB weights and a name for every class")
     model = ARCHITECTURES[about["architecture"]](_tuples(about["config"]))
     model.classes = tuple(about["classes"])
     model.eval_transform = EvalTransform(**about["eval_transform"])
@@ -185,7 +212,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(
             f"{path.name} was refused: it is no plain weight file, or wants to run code"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError) as error:
+    except Exception as error:  # a damaged file can stop the readers in any way
         raise ValueError(f"{path.name} is damaged or no weight file: {error}") from error
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path.name} holds no plain dictionary of tensors")
@@ -200,6 +227,8 @@ def _from_foreign_state(state: State, source: str) -> tuple[Classifier, State]:
     if width not in configs:
         raise ValueError(f"{source} is no MobileViT-XXS, XS or S: width {width} in layer_3")
     classes = converted.get("classifier.bias", torch.empty(0)).shape[0]
+    if not classes:
+        converted = {name: t for name, t in converted.items() if not name.startswith("expand.")}
     return MobileViT(replace(configs[width], num_classes=classes)), converted
 
 
@@ -218,7 +247,10 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
     weights = next((folder / name for name in names if (folder / name).is_file()), None)
     if weights is None:
         raise FileNotFoundError(f"{folder} holds neither {names[0]} nor {names[1]}")
-    state = convert_state_dict(_read_tensors(weights)[0], "hf")
+    preprocessor = folder / "preprocessor_config.json"
+    pixels = json.loads(preprocessor.read_text(encoding="utf-8")) if preprocessor.is_file() else {}
+    is_bgr = pixels.get("do_flip_channel_order", True)
+    state = convert_state_dict(_read_tensors(weights)[0], "hf", flip_stem=is_bgr)
     has_head = "classifier.bias" in state
     model = MobileViT(_config_of(about, state["classifier.bias"].shape[0] if has_head else 0))
     if not has_head:
@@ -226,16 +258,16 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
     labels = {int(key): name for key, name in about.get("id2label", {}).items()}
     if has_head and len(labels) == model.config.num_classes:
         model.classes = tuple(labels[i] for i in range(len(labels)))
-    preprocessor = folder / "preprocessor_config.json"
-    if preprocessor.is_file():
-        sizes = json.loads(preprocessor.read_text(encoding="utf-8"))
-        resize, crop = sizes["size"]["shortest_edge"], sizes["crop_size"]["height"]
-        model.eval_transform = EvalTransform(max(resize, crop), crop)
+    if pixels:
+        model.eval_transform = EvalTransform(pixels["size"]["shortest_edge"], pixels["crop_size"]["height"])
     return model, state
 
 
 def _config_of(about: Mapping[str, Any], num_classes: int) -> MobileViTConfig:
-    """transformers' config.json in our words."""
+    """transformers' config.json in our words; ValueError if it asks for another function."""
+    for name, ours in {"layer_norm_eps": 1e-5, "hidden_act": "silu", "qkv_bias": True}.items():
+        if about.get(name, ours) != ours:
+            raise ValueError(f"{name}={about[name]!r} is another network: expected {ours!r}")
     return MobileViTConfig(
         channels=tuple(about["neck_hidden_sizes"][:6]),
         dims=tuple(about["hidden_sizes"]),
@@ -255,7 +287,7 @@ def _download(repository: str) -> Path:
     """The folder into which huggingface_hub put the repository's configuration and weights."""
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"loading {repository!r} needs huggingface_hub: pip install 'mvit_lib[hub]'"
@@ -264,6 +296,8 @@ def _download(repository: str) -> Path:
     def fetch(name: str) -> Path | None:
         try:
             return Path(hf_hub_download(repository, name))
+        except LocalEntryNotFoundError:  # offline, which says nothing about the repository
+            raise
         except EntryNotFoundError:
             return None
 

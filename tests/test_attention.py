@@ -1,6 +1,8 @@
 """Recording attention: the right numbers, the right geometry, and nothing left behind."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -10,6 +12,7 @@ from torch import nn
 
 from mvit_lib import MobileNetV2, MobileViT, MobileViTBlock, ViT, ViTConfig, mobilevit_xxs
 from mvit_lib.attention import record_attention
+from mvit_lib.cost import count_macs
 from mvit_lib.mobilevit import MobileViTConfig
 
 TINY = MobileViTConfig(channels=(8,) * 6, dims=(8, 16, 24), depths=(1, 2, 1), num_classes=5)
@@ -177,3 +180,72 @@ def test_what_cannot_be_recorded_is_named():
             pass
         assert hooks_and_mixes(model) > 0
     assert hooks_and_mixes(model) == 0
+
+
+def test_every_way_of_calling_the_network_is_recorded():
+    model = MobileViT(TINY).eval()
+    x, wide = torch.rand(1, 3, 32, 32), torch.rand(2, 3, 32, 64)
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = model
+
+        def forward(self, batch):
+            return self.backbone.forward_features(batch["image"])["layer_5"]
+
+    with torch.no_grad(), record_attention(model) as maps:
+        model(x=x)
+        assert [m.image_size for m in maps] == [(32, 32)] * 4
+        model.forward_features(wide)
+        assert [m.image_size for m in maps] == [(32, 64)] * 4
+        assert model(torch.rand(0, 3, 32, 32)).shape == (0, 5)
+    with torch.no_grad(), record_attention(Head()) as maps:
+        Head()({"image": wide})
+    assert [(m.stage, m.stride) for m in maps] == [("layer_3", 8), *[("layer_4", 16)] * 2, ("layer_5", 32)]
+    block = MobileViTBlock(4, 8, 1)
+    with torch.no_grad(), record_attention(block) as maps:
+        block(x=torch.rand(1, 4, 6, 4))
+    assert maps[0].grid == (3, 2)
+
+
+def test_copies_made_inside_the_context_are_free_of_it():
+    model = MobileViT(TINY).eval()
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad(), record_attention(model) as maps:
+        model(x)
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model.fuse()]
+        count_macs(model, 32)
+        assert len(maps) == 4
+    with torch.no_grad():
+        for twin in copies:
+            torch.testing.assert_close(twin(x), model(x), rtol=0, atol=1e-5)
+            with record_attention(twin) as fresh:
+                twin(x)
+            assert len(fresh) == len(maps) == 4
+
+
+def test_two_backbones_keep_their_names_apart():
+    pair = nn.ModuleDict({"a": MobileViT(TINY), "b": MobileViT(TINY)}).eval()
+    with torch.no_grad(), record_attention(pair) as maps:
+        for model in pair.values():
+            model(torch.rand(1, 3, 32, 32))
+    assert [m.stage for m in maps][-1] == "b.layer_5"
+
+
+def test_keep_grad_without_gradients_says_so():
+    model = MobileViT(TINY)
+    with (
+        torch.no_grad(),
+        record_attention(model, keep_grad=True),
+        pytest.raises(RuntimeError, match="keep_grad"),
+    ):
+        model(torch.rand(1, 3, 32, 32))
+
+
+def test_maps_can_be_looked_for_in_a_list():
+    model = MobileViT(TINY).eval()
+    with torch.no_grad(), record_attention(model) as maps:
+        model(torch.rand(1, 3, 32, 32))
+    assert maps[1] in maps
+    assert maps[0] != maps[1]

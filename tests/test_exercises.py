@@ -69,6 +69,10 @@ def test_a_stub_is_not_attempted_and_a_crash_is_reported(number, capsys):
     assert capsys.readouterr().out == f'{number}  not attempted yet.   Stuck?  hint("{number}")\n'
     check(number, crash)
     assert "KeyError: 'nothing'" in capsys.readouterr().out
+    check(number, lambda *args: torch.softmax(torch.arange(3), 0))
+    assert f"{number}  ✗  your function stopped with NotImplementedError: " in capsys.readouterr().out
+    check(number, lambda *args: sys.exit())
+    assert "stopped with SystemExit" in capsys.readouterr().out
     check(number, 7)
     assert "expected a function, got int" in capsys.readouterr().out
 
@@ -91,8 +95,9 @@ def test_hints_come_in_three_steps(number, capsys):
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(KeyError, match=r"99\.9.*00\.1"):
-        exercise("99.9")
+    for call in (exercise, lambda number: check(number, print)):
+        with pytest.raises(KeyError, match=r"99\.9.*00\.1"):
+            call("99.9")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +113,13 @@ def test_an_unknown_exercise_is_named():
         (torch.zeros(2), torch.zeros(3), "✗  shapes differ: (2,) and (3,)\n"),
         (torch.tensor([0.0, torch.nan]), torch.zeros(2), "✗  max|diff| = nan > 1e-05, at [1]: nan and 0\n"),
         (torch.zeros(0), torch.zeros(0), "max|diff| = 0   ✓ equal\n"),
+        (torch.tensor([-torch.inf]), torch.tensor([-torch.inf]), "max|diff| = 0   ✓ equal\n"),
+        (
+            torch.tensor([2**62 + 1]),
+            torch.tensor([2**62]),
+            "✗  max|diff| = 1 > 1e-05, at [0]: 4.612e+18 and 4.612e+18\n",
+        ),
+        (torch.tensor([1 + 2j]), torch.tensor([1 + 3j]), "✗  max|diff| = 1 > 1e-05, at [0]: 1+2j and 1+3j\n"),
     ],
 )
 def test_compare_says_what_differs(a, b, said, capsys):

@@ -10,6 +10,7 @@ from mvit_lib.layers import (
     ConvNormAct,
     Dropout,
     InvertedResidual,
+    SiLU,
     TransformerLayer,
     attention_weights,
     fold_batchnorm,
@@ -116,3 +117,26 @@ def test_dropout_repeats_with_the_seed():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="num_heads 5 .* 24"):
         Attention(24, 5)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_at_its_ends(p):
+    assert torch.equal(Dropout(p)(torch.ones(9)), torch.full((9,), 1 - p))
+
+
+def test_silu_overwrites_its_input_only_in_inference_mode():
+    layer, x = SiLU(), torch.randn(5)
+    before = x.clone()
+    with torch.no_grad():
+        expected = layer(x)
+    assert torch.equal(x, before)
+    with torch.inference_mode():
+        assert torch.equal(layer(x), expected)
+        assert torch.equal(x, expected)
+
+
+def test_layers_that_cannot_be_built_say_why():
+    with pytest.raises(ValueError, match="kernel_size must be odd.* 2"):
+        ConvNormAct(3, 4, 2)
+    with pytest.raises(ValueError, match="num_heads 0"):
+        Attention(8, 0)

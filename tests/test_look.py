@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import skimage.data
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 
 from mvit_lib import MobileViT, mobilevit_xxs
 from mvit_lib.look.figures.start_here import (
@@ -112,3 +114,24 @@ def test_the_pictures_of_the_readme_are_drawn_by_make_figures():
     from figures import draw
 
     assert {f"{name}.png" for name in draw()} == {path.name for path in (ROOT / "figures").glob("*.png")}
+
+
+def test_a_map_that_is_stretched_has_no_partners():
+    with pytest.raises(ValueError, match=r"\(7, 7\) map of layer_5"):
+        fig_partners(torch.rand(1, 3, 224, 224), 40, 40, mobilevit_xxs())
+
+
+def test_the_stripes_of_layer_3_come_from_the_four_places():
+    """What notebook 00 says of its picture: the block, not the photo, makes a pattern of period two."""
+
+    def share(maps: torch.Tensor) -> float:
+        inner = maps[0, :, 2:-2, 2:-2] - maps[0, :, 2:-2, 2:-2].mean((1, 2), keepdim=True)
+        places = torch.stack([inner[:, i::2, j::2].mean((1, 2)) for i in (0, 1) for j in (0, 1)], 1)
+        return (places.square().mean(1) / inner.square().mean((1, 2))).median().item()
+
+    model = mobilevit_xxs().eval()
+    x = model.preprocess(Image.fromarray(skimage.data.chelsea()))
+    with torch.no_grad():
+        before = model.layer_3[0](model.forward_features(x)["layer_2"])
+        assert share(before) < 0.01
+        assert share(model.layer_3[1](before)) > 0.2

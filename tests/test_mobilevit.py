@@ -309,6 +309,10 @@ def test_bad_images_are_named(images, error, words):
         ({"patch_sizes": 2}, "patch_sizes=2.*tuple of 3"),
         ({"channels": (16, 32)}, r"channels=\(16, 32\).*6"),
         ({"depths": (2, "4", 3)}, "depths="),
+        ({"depths": (1.5, 2, 3)}, "depths=.*whole numbers, at least 1"),
+        ({"num_classes": True}, "num_classes=True"),
+        ({"num_heads": 0}, "num_heads=0"),
+        ({"patch_sizes": (2, 2.0, 2)}, "patch_sizes="),
         ({"output_stride": 4}, "output_stride=4"),
         ({"num_classes": -1}, "num_classes=-1"),
     ],
@@ -332,3 +336,29 @@ def test_configurations_are_the_papers_table():
     assert XS.dims == (96, 120, 144)
     assert S.depths == (2, 4, 3)
     assert S.patch_sizes == ((2, 2), (2, 2), (2, 2))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compiles_in_one_graph(training):
+    model = mobilevit_xxs(5).train(training)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    x = torch.rand(2, 3, 64, 64)
+    if training:
+        assert torch.isfinite(compiled(x)).all()
+    else:
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_exports_with_a_free_batch_size():
+    model = mobilevit_xxs(5).eval()
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    program = torch.export.export(model, (torch.rand(2, 3, 64, 64),), dynamic_shapes=(batch,))
+    x = torch.rand(7, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), model(x), rtol=0, atol=1e-5)
+
+
+def test_no_numpy_array_by_mistake():
+    with pytest.raises(TypeError, match="expected a tensor.*ndarray"):
+        mobilevit_xxs()(torch.zeros(1, 3, 32, 32).numpy())

@@ -1,5 +1,6 @@
 """The tensor moves against torch.nn.functional in float64, and by provenance."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -150,3 +151,22 @@ def test_convolution_by_matmul_has_the_gradient_of_a_convolution():
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_whole_numbers_of_any_kind_are_taken_and_bools_are_not():
+    assert as_pair(np.int64(2), "stride") == (2, 2)
+    assert torch.equal(unpatchify(patchify(numbered(1, 2, 4, 4), 2), 4, 2), numbered(1, 2, 4, 4))
+    with pytest.raises(TypeError, match="stride .*True"):
+        as_pair(True, "stride")
+
+
+def test_an_empty_batch_passes_through():
+    x = torch.zeros(0, 3, 4, 4)
+    assert unpatchify(patchify(x, 2), (4, 4), 2).shape == x.shape
+    assert fold_patches(unfold_patches(x, 2), (4, 4), 2).shape == x.shape
+    assert col2im(im2col(x, 3), (4, 4), 3).shape == x.shape
+
+
+def test_a_bias_of_the_wrong_length_is_named():
+    with pytest.raises(ValueError, match=r"bias \[4\].*\(1,\)"):
+        conv2d_by_matmul(torch.zeros(1, 3, 4, 4), torch.zeros(4, 3, 3, 3), torch.zeros(1))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
 
-from mvit_lib import ViT, mobilevit_xxs
+from mvit_lib import ViT, ViTConfig, mobilevit_xxs
 from mvit_lib.transforms import EvalTransform, image_to_tensor, to_rgb
 from mvit_lib.vit import DEIT_TI
 
@@ -44,10 +44,11 @@ def rotated_by_exif() -> Image.Image:
         photo(30, 20).convert("RGBA"),
         photo(30, 20).convert("CMYK"),
         photo(30, 20).convert("1"),
-        Image.fromarray(np.full((20, 30), 700, dtype=np.int32), mode=None),
+        photo(10, 60000),
+        photo(60000, 1),
         rotated_by_exif(),
     ],
-    ids=["1x1", "grey", "palette", "transparent", "CMYK", "bilevel", "int32", "EXIF"],
+    ids=["1x1", "grey", "palette", "transparent", "CMYK", "bilevel", "very tall", "very wide", "EXIF"],
 )
 def test_any_kind_of_picture_is_taken(image):
     pixels = EvalTransform(40, 32)(image)
@@ -83,7 +84,33 @@ def test_predict_averages_to_one_and_vit_has_its_own_crop():
     assert sum(p for _, p in model.predict(photo(500, 400), k=1000)) == pytest.approx(1, abs=1e-4)
 
 
+def test_sixteen_bits_keep_their_range():
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    pixels = image_to_tensor(Image.fromarray(ramp))
+    assert pixels.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert (pixels.min(), pixels.max()) == (0, 1)
+
+
+def test_predict_leaves_frozen_parts_frozen():
+    model = mobilevit_xxs(num_classes=3).train()
+    model.layer_1.eval()
+    model.predict(photo(300, 200))
+    assert model.training
+    assert not any(module.training for module in model.layer_1.modules())
+
+
+def test_a_vit_for_oblong_images_says_that_it_cannot_cut_them():
+    model = ViT(ViTConfig(image_size=(32, 48), dim=12, depth=1, num_classes=2))
+    with pytest.raises(ValueError, match="squares, this ViT takes images of 32 × 48"):
+        model.predict(photo(300, 200))
+
+
 def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="0 × 5"):
+        EvalTransform()(Image.new("RGB", (0, 5)))
+    for mode in ("I", "F"):
+        with pytest.raises(ValueError, match=f"mode '{mode}'"):
+            EvalTransform()(Image.new(mode, (5, 5)))
     with pytest.raises(TypeError, match=r"PIL image, got ndarray.*fromarray"):
         EvalTransform()(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match="crop 300 .*resize 288"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from peers import randomise
+from safetensors.torch import load_file
 from transformers import ViTConfig as HFConfig
 from transformers import ViTForImageClassification
 
@@ -69,3 +70,17 @@ def test_bad_input_is_named():
         ViTConfig(depth=float("nan"))
     with pytest.raises(TypeError, match=r"torch\.int64"):
         ViT(DEIT_TI)(torch.zeros(1, 3, 224, 224, dtype=torch.int64))
+
+
+def test_files_of_transformers_convert_too(tmp_path):
+    """Files carry older names than the network in memory."""
+    theirs = ViTForImageClassification(
+        HFConfig(
+            image_size=32, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96
+        )
+    )
+    theirs.save_pretrained(tmp_path)
+    from_file = convert_state_dict(load_file(tmp_path / "model.safetensors"), "hf")
+    from_memory = convert_state_dict(theirs.state_dict(), "hf")
+    assert from_file.keys() == from_memory.keys()
+    assert all(torch.equal(t, from_memory[name]) for name, t in from_file.items())

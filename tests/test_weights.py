@@ -1,11 +1,15 @@
 """Checkpoints: exact both ways between four libraries, and never code."""
 
+import io
 import json
 import pickle
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peers import BUILDERS, hf_mobilevit, our_mobilevit
 from safetensors.torch import save_file
 
@@ -274,3 +278,104 @@ def test_only_the_courses_networks_are_saved(tmp_path):
     with pytest.raises(ValueError, match="Linear"):
         save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_without_classifier_gets_one(tmp_path, capsys):
+    save_weights(mobilevit_xxs(0), tmp_path / "w.safetensors")
+    model = load_weights(tmp_path / "w.safetensors", num_classes=5)
+    assert model(torch.rand(1, 3, 32, 32)).shape == (1, 5)
+    assert "5 classes in place of 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", ["timm", "cvnets", "hf"])
+def test_a_foreign_file_without_classifier(layout, tmp_path):
+    state = convert_state_dict(our_mobilevit("xxs").state_dict(), "mvit", layout)
+    headless = {n: t for n, t in state.items() if "classifier" not in n and not n.startswith("head.")}
+    save_file(headless, tmp_path / "w.safetensors")
+    assert load_weights(tmp_path / "w.safetensors").config.num_classes == 0
+
+
+def test_converted_tensors_can_be_saved_and_share_no_memory(tmp_path):
+    model = mobilevit_xxs(3)
+    converted = convert_state_dict(model.state_dict(), "mvit", "timm")
+    save_file(converted, tmp_path / "w.safetensors")
+    pointers = {t.data_ptr() for t in model.state_dict().values()}
+    assert not pointers & {t.data_ptr() for t in converted.values()}
+
+
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_a_missing_part_of_qkv_is_named(part):
+    state = dict(hf_mobilevit("xxs").state_dict())
+    name = f"mobilevit.encoder.layer.2.transformer.layer.0.attention.attention.{part}.weight"
+    del state[name]
+    with pytest.raises(ValueError, match=f"{part}.weight is missing"):
+        convert_state_dict(state, "hf")
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    model = MODELS["mobilevit"]().eval()
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(ValueError, match="fused"):
+        save_weights(model.fuse(), path)
+    with pytest.raises(ValueError, match=r"torch\.int8"):
+        save_weights(model, path, dtype=torch.int8)
+    model.classes = ("a",)
+    with pytest.raises(ValueError, match="1 classes named for 3"):
+        save_weights(model, path)
+    model.classes = ("a", "b", "c")
+    model.stem.norm.running_var[0] = 1e5
+    with pytest.raises(ValueError, match=r"stem\.norm\.running_var.*float16"):
+        save_weights(model, path, dtype=torch.float16)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act='relu'"),
+        ({"layer_norm_eps": 0.1}, "layer_norm_eps=0.1"),
+        ({"patch_size": None}, "patch_size"),
+        ({"neck_hidden_sizes": 7}, "describes no network"),
+    ],
+)
+def test_a_folder_that_asks_for_another_function(change, words, tmp_path):
+    hf_mobilevit("xxs").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=words):
+        load_weights(tmp_path)
+
+
+def test_the_folder_says_whether_its_weights_take_bgr(tmp_path):
+    hf_mobilevit("xxs").save_pretrained(tmp_path)
+    sizes = {"size": {"shortest_edge": 288}, "crop_size": {"height": 256, "width": 256}}
+    stems = []
+    for flip in (True, False):
+        preprocessor = sizes | {"do_flip_channel_order": flip}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+        stems.append(load_weights(tmp_path).stem.conv.weight.detach())
+    assert torch.equal(stems[0], stems[1].flip(1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_no_damage_to_a_file_raises_anything_but_a_value_error(random):
+    data = bytearray(PT_FILE)
+    for _ in range(random.randint(1, 8)):
+        data[random.randrange(len(data))] = random.randrange(256)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "w.pt"
+        path.write_bytes(data)
+        try:
+            load_weights(path)
+        except ValueError as error:
+            assert "w.pt" in str(error)
+
+
+def small_pt_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"stem.norm.weight": torch.zeros(4), "a": torch.zeros(2, 2)}, buffer)
+    return buffer.getvalue()
+
+
+PT_FILE = small_pt_file()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def compare(a: Tensor, b: Tensor, tol: float = 1e-5) -> None:
-    """Print how far two tensors differ at most; nothing is raised.
+    """Print how far the values of two tensors differ at most (not their types); nothing is raised.
 
     Prints "max|diff| = 0   ✓ equal", "max|diff| ≤ 1e-05   ✓" if the difference is at most `tol`, and
     otherwise the largest difference with its place, or that the shapes differ. The value itself is
@@ -15,14 +15,20 @@ def compare(a: Tensor, b: Tensor, tol: float = 1e-5) -> None:
     if a.shape != b.shape:
         print(f"✗  shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
         return
-    difference = (a.detach().double() - b.detach().double()).abs()
+    same = (a == b).flatten()
+    if a.is_complex() or b.is_complex():
+        exact = torch.complex128
+    else:
+        exact = torch.float64 if a.is_floating_point() or b.is_floating_point() else torch.int64
+    difference = (a.detach().to(exact) - b.detach().to(exact)).abs().double().flatten()
+    difference = difference.masked_fill(same, 0)
     largest = difference.max().item() if difference.numel() else 0.0
-    if largest == 0:
+    if same.all():
         print("max|diff| = 0   ✓ equal")
     elif largest <= tol:
         print(f"max|diff| ≤ {tol:g}   ✓")
     else:
         worst = difference.nan_to_num(torch.inf).argmax()
         place = tuple(int(i) for i in torch.unravel_index(worst, a.shape))
-        values = f"{a.flatten()[worst].item():.4g} and {b.flatten()[worst].item():.4g}"
+        values = " and ".join(f"{t.flatten()[worst].item():.4g}" for t in (a, b))
         print(f"✗  max|diff| = {largest:.3g} > {tol:g}, at {list(place)}: {values}")

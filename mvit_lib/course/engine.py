@@ -44,25 +44,28 @@ def check(number: str, answer: Callable) -> None:
 
     Never raises for what the function does, unless the environment variable MVIT_CHECK is "strict".
     """
-    problem = _problem(number, answer)
+    task = exercise(number)
+    problem = _problem(number, task, answer)
     if problem is None:
-        print(f"{number}  ✓  {exercise(number).notice}")
+        print(f"{number}  ✓  {task.notice}")
         return
     print(f"{number}  {problem}")
     if os.environ.get("MVIT_CHECK") == "strict":
         raise AssertionError(f"{number}  {problem}")
 
 
-def _problem(number: str, answer: Any) -> str | None:
+def _problem(number: str, task: Exercise, answer: Any) -> str | None:
     if not callable(answer):
         return f"✗  expected a function, got {type(answer).__name__}"
     try:
-        exercise(number).checker(answer)
-    except NotImplementedError:
+        task.checker(answer)
+    except NotImplementedError as error:
+        if error.args:  # PyTorch raises it too, with a message
+            return f"✗  your function stopped with NotImplementedError: {error}"
         return f'not attempted yet.   Stuck?  hint("{number}")'
     except Wrong as wrong:
         return f"✗  {wrong}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"✗  your function stopped with {type(error).__name__}: {error}"
     return None
 

@@ -94,8 +94,13 @@ def fig_partners(image: Tensor, y: int, x: int, model: MobileViT) -> tuple[Figur
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.08, top=0.92)
     for ax, stage in zip(axes, ("layer_3", "layer_4", "layer_5"), strict=True):
         stride = model.feature_info[stage][1]
-        patch = getattr(model, stage)[1].patch_size
-        size = tuple(math.ceil(side / stride) for side in picture.shape[:2])
+        block = getattr(model, stage)[1]
+        patch, size = block.patch_size, tuple(math.ceil(side / stride) for side in picture.shape[:2])
+        if block.tiled_size(size) != size:
+            raise ValueError(
+                f"patches of {patch} do not tile the {size} map of {stage}: there the block stretches "
+                "the map, and its pixels have no partners of their own; take an image of 256 × 256"
+            )
         p = found[stage] = partners_of(y, x, size, stride, patch)
         _draw_partners(bare(ax), picture, p, stride, patch)
         ax.set_title(f"{stage}: {int(p.partners.sum())} partners")

@@ -1,0 +1,55 @@
+"""The runs table: recorded rows are skipped, a crash leaves the file whole, a small row repeats."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import runs  # noqa: E402
+
+
+def test_every_row_of_the_table_is_recorded_once():
+    for row in runs.ROWS:
+        found = [r for r in runs.recorded(row.path) if (r["name"], r["seed"]) == (row.name, str(row.seed))]
+        assert len(found) == 1, f"{row.name} seed {row.seed}: run `make runs`"
+
+
+def test_a_recorded_row_is_skipped_and_a_new_one_appended(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["runs.py"])
+    calls = []
+
+    def run(seed):
+        calls.append(seed)
+        return {"loss": f"{seed}.5"}
+
+    rows = [runs.Row("table", "a", 0, 0.1, run), runs.Row("table", "a", 1, 0.1, run)]
+    monkeypatch.setattr(runs, "ROWS", rows[:1])
+    runs.main()
+    monkeypatch.setattr(runs, "ROWS", rows)
+    runs.main()
+    assert calls == [0, 1]
+    assert (tmp_path / "table.csv").read_text() == "name,seed,loss\na,0,0.5\na,1,1.5\n"
+    assert "1 of 2 rows to run" in capsys.readouterr().out
+
+
+def test_a_crash_while_writing_leaves_the_file_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "FOLDER", tmp_path)
+    row = runs.Row("table", "a", 0, 0.1, lambda seed: {})
+    runs.record(row, {"loss": "1"})
+    monkeypatch.setattr(runs.os, "replace", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runs.record(row, {"loss": "2"})
+    assert (tmp_path / "table.csv").read_text() == "name,seed,loss\na,0,1\n"
+
+
+def test_a_small_row_repeats():
+    """The trap of near-zero BatchNorm weights, and the cure, once more."""
+    stored = {(r["name"], r["seed"]): r for r in runs.recorded(runs.ROWS[0].path)}
+    fresh = runs.ROWS[0].run(0)
+    assert float(fresh["loss"]) == pytest.approx(float(stored["official", "0"]["loss"]), abs=0.02)
+    for (name, _), row in stored.items():
+        assert (float(row["loss"]) > 1) == name.endswith("BatchNorm too")

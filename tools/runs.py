@@ -1,0 +1,134 @@
+"""The runs table: every row is trained once and recorded as one CSV line: `make runs`.
+
+Rows that are recorded are skipped; a finished row is written at once. Hours are of two CPU cores.
+"""
+
+import csv
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from torch import nn
+
+from mvit_lib import mobilevit_xxs
+from mvit_lib.transforms import image_to_tensor
+
+FOLDER = Path(__file__).resolve().parents[1] / "mvit_lib" / "assets" / "runs"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: the file it is recorded in, its name and seed, what it costs, how it is run."""
+
+    file: str
+    name: str
+    seed: int
+    hours: float
+    run: Callable[[int], dict[str, object]]
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.file}.csv"
+
+
+def recorded(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV; none if it does not exist yet."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def record(row: Row, result: dict[str, object]) -> None:
+    """Append one row, writing to a temporary name first so that a crash leaves the old file whole."""
+    line = {"name": row.name, "seed": row.seed} | result
+    rows = [*recorded(row.path), line]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    temporary = row.path.with_suffix(".tmp")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(line), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, row.path)
+
+
+def photo_crops(seed: int, count: int = 64, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Square crops of four photos, each with the number of its photo: [count, 3, side, side], [count]."""
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    photos = [image_to_tensor(Image.fromarray(getattr(skimage.data, name)())) for name in names]
+    draw = np.random.default_rng(seed)
+    crops, labels = [], []
+    for i in range(count):
+        photo = photos[i % len(photos)]
+        y, x = (int(draw.integers(0, n - 2 * side)) for n in photo.shape[1:])
+        crops.append(photo[:, y : y + 2 * side : 2, x : x + 2 * side : 2])
+        labels.append(i % len(photos))
+    return torch.stack(crops), torch.tensor(labels)
+
+
+def draw_normal(model: nn.Module, norms_too: bool) -> None:
+    """transformers' initialisation of MobileViT: all weights, and the BatchNorms' too, normal, σ = 0.02."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) or (norms_too and isinstance(module, nn.BatchNorm2d)):
+            nn.init.normal_(module.weight, std=0.02)
+
+
+INITIALISATIONS: dict[str, Callable[[nn.Module], None]] = {
+    "official": lambda model: None,
+    "normal 0.02": lambda model: draw_normal(model, norms_too=False),
+    "normal 0.02, BatchNorm too": lambda model: draw_normal(model, norms_too=True),
+}
+
+
+def initialisation(name: str, steps: int = 120) -> Callable[[int], dict[str, object]]:
+    """XXS from scratch on 64 crops of four photos: the loss after `steps` steps of AdamW."""
+
+    def run(seed: int) -> dict[str, object]:
+        torch.manual_seed(seed)
+        model = mobilevit_xxs(num_classes=4)
+        INITIALISATIONS[name](model)
+        images, labels = photo_crops(seed)
+        with torch.no_grad():
+            before = model.eval()(images).std(dim=0).mean().item()
+        optimizer = torch.optim.AdamW(model.train().parameters(), lr=2e-4, weight_decay=0.01)
+        for _ in range(steps):
+            loss = nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return {"steps": steps, "logit_std_before": f"{before:.1e}", "loss": f"{loss.item():.4f}"}
+
+    return run
+
+
+ROWS = [
+    Row("initialisation", name, seed, 0.01, initialisation(name))
+    for name in INITIALISATIONS
+    for seed in (0, 1, 2)
+]
+
+
+def is_recorded(row: Row) -> bool:
+    return any((r["name"], r["seed"]) == (row.name, str(row.seed)) for r in recorded(row.path))
+
+
+def main() -> None:
+    wanted = [row for row in ROWS if not is_recorded(row) and (sys.argv[1:] or [row.file])[0] in row.file]
+    hours = sum(row.hours for row in wanted)
+    print(f"{len(wanted)} of {len(ROWS)} rows to run, about {hours:.2f} hours on 2 cores")
+    for row in wanted:
+        start = time.perf_counter()
+        result = row.run(row.seed)
+        record(row, result)
+        print(f"{row.file}  {row.name}  seed {row.seed}  {time.perf_counter() - start:.0f} s  {result}")
+
+
+if __name__ == "__main__":
+    main()
