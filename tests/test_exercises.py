@@ -128,7 +128,6 @@ def test_compare_says_what_differs(a, b, said, capsys):
 
 
 def test_references_are_what_transformers_says():
-    sys.path.insert(0, str(ROOT / "tools"))
     from references import REFERENCES
 
     folder = ROOT / "mvit_lib" / "assets" / "reference"

@@ -1,6 +1,5 @@
 """The pictures show what they say: tests read the data behind them."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,6 @@ def test_bad_input_is_named():
 
 
 def test_the_pictures_of_the_readme_are_drawn_by_make_figures():
-    sys.path.insert(0, str(ROOT / "tools"))
     from figures import draw
 
     assert {f"{name}.png" for name in draw()} == {path.name for path in (ROOT / "figures").glob("*.png")}

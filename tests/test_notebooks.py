@@ -3,17 +3,14 @@
 import ast
 import json
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from notebooks import KERNEL, badge, repository, setup_cell
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-from notebooks import KERNEL, badge, repository, setup_cell  # noqa: E402
-
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 KNOWN_TAGS = re.compile(r"nbval-ignore-output|explorer|exercise:\d\d\.\d+")
 CHECKS = re.compile(r"\b(compare|check)\(")

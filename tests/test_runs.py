@@ -1,14 +1,9 @@
 """The runs table: recorded rows are skipped, a crash leaves the file whole, a small row repeats."""
 
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import runs  # noqa: E402
+import runs
 
 
 def test_every_row_of_the_table_is_recorded_once():

@@ -1,0 +1,82 @@
+"""Long proofs: the wheel alone is enough, and every solution, put into its notebook, earns its ✓."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from mvit_lib.course.engine import exercise
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.slow
+
+
+def function_source(path: Path, name: str) -> str:
+    source = path.read_text(encoding="utf-8")
+    nodes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    return ast.get_source_segment(source, nodes[name])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_with_all_solutions_every_check_prints_a_tick(path):
+    notebook = nbformat.read(path, as_version=4)
+    numbers = []
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.startswith("exercise:"):
+                numbers.append(tag.split(":")[1])
+                file, function = exercise(numbers[-1]).solution
+                stub = next(node.name for node in ast.parse(cell.source).body if hasattr(node, "name"))
+                assert function == stub
+                cell.source = function_source(ROOT / "solutions" / file, function)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
+    for number in numbers:
+        assert f"{number}  ✓" in printed
+    assert "✗" not in printed
+
+
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+stored = [o.get("text") for c in notebook.cells for o in c.get("outputs", ()) if "text" in o]
+NotebookClient(notebook, timeout=120).execute()
+fresh = [o.get("text") for c in notebook.cells for o in c.get("outputs", ()) if "text" in o]
+assert fresh == stored, (fresh, stored)
+from mvit_lib.course import solution
+solution("00.1")
+import mvit_lib
+print(mvit_lib.__file__)
+"""
+
+
+def test_the_wheel_alone_runs_notebook_00(tmp_path):
+    """Built from a copy, installed into an empty environment, with the copy gone."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("mvit_lib", "solutions"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [ROOT / "pyproject.toml", ROOT / "README.md", *ROOT.glob("LICENSE*")]:
+        shutil.copy(path, copy)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*build, str(copy)], check=True, capture_output=True)
+    shutil.rmtree(copy)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*install, f"{wheel}[course]"], check=True)
+    shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", tmp_path)
+    done = subprocess.run(
+        [str(python), "-c", RUN, "00_start_here.ipynb"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "def partners(" in done.stdout
+    assert str(tmp_path / "venv") in done.stdout
