@@ -8,7 +8,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,16 +33,14 @@ def measure(*task: object, pages: str = "default") -> dict:
     return json.loads(lines[0].removeprefix("RESULT"))
 
 
+IMPORT = "import time, torch; t = time.perf_counter(); import mvit_lib; print(time.perf_counter() - t)"
+
+
 def import_seconds(rounds: int = 7) -> float:
-    """How much `import mvit_lib` adds to `import torch`: median over rounds of the difference."""
-
-    def seconds(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
-
-    pairs = [(seconds("import torch"), seconds("import torch, mvit_lib")) for _ in range(rounds)]
-    return statistics.median(b - a for a, b in pairs)
+    """What `import mvit_lib` takes once torch is there: median over fresh processes."""
+    command = [sys.executable, "-c", IMPORT]
+    runs = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(rounds))
+    return statistics.median(float(done.stdout) for done in runs)
 
 
 def machine() -> dict[str, str]:

@@ -190,6 +190,4 @@ def _attention_stages(model: nn.Module) -> list[tuple[str, MobileViTBlock | ViT,
 
 
 def _is_compiled(model: nn.Module) -> bool:
-    return any(
-        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
-    )
+    return any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in model.modules())
