@@ -74,7 +74,7 @@ def test_macs_at_other_sizes_equal_the_counter_on_transformers(size, pixels):
     st.sampled_from([0, 10, 1000]),
     st.tuples(*[st.sampled_from([1, 2, 3, 4, (2, 3), (8, 4)])] * 3),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_part_by_formula_equals_every_part_counted(config, size, stride, classes, patches):
     config = replace(config, output_stride=stride, num_classes=classes, patch_sizes=patches)
     with torch.device("meta"):

@@ -91,10 +91,24 @@ def test_training_gradient_equals_transformers():
 
 
 @given(st.integers(32, 130), st.integers(32, 130))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_input_size_works(height, width):
     with torch.no_grad():
         assert mobilevit_xxs(10).eval()(torch.rand(1, 3, height, width)).shape == (1, 10)
+
+
+@pytest.mark.slow
+def test_every_side_from_32_to_512_works():
+    """On the meta device, which has shapes but no numbers: each side once high, once wide."""
+    with torch.device("meta"):
+        model = mobilevit_xxs(10).eval()
+    with torch.no_grad():
+        for side in range(32, 513):
+            for shape in ((side, 64), (64, side), (side, side)):
+                features = model.forward_features(torch.empty(1, 3, *shape, device="meta"))
+                for name, (channels, stride) in model.feature_info.items():
+                    expected = tuple(-(-s // stride) for s in shape)
+                    assert features[name].shape == (1, channels, *expected), shape
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (511, 33), (32, 500)])

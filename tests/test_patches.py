@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mvit_lib.patches import (
@@ -90,7 +90,6 @@ def fits(size, c) -> bool:
 
 
 @given(small, small, sizes, convolutions)
-@settings(deadline=None)
 def test_im2col_and_col2im_equal_torch(B, C, size, c):
     assume(fits(size, c))
     x = torch.randn(B, C, *size, dtype=torch.float64)
@@ -104,7 +103,6 @@ def test_im2col_and_col2im_equal_torch(B, C, size, c):
 
 
 @given(small, small, small, small, sizes, convolutions, st.booleans())
-@settings(deadline=None)
 def test_convolution_by_matmul_equals_torch(B, groups, per_group, out_per_group, size, c, bias):
     assume(fits(size, c))
     x = torch.randn(B, groups * per_group, *size, dtype=torch.float64)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
@@ -64,7 +64,6 @@ cases = st.fixed_dictionaries(
 
 
 @given(cases, st.sampled_from([1, 2, 3, 8]), st.integers(0, 5))
-@settings(deadline=None)
 def test_ranks_agree_and_cover_everything(case, world_size, epoch):
     ranks = [MultiScaleSampler(**case, rank=rank, world_size=world_size) for rank in range(world_size)]
     seen, shapes = Counter(), []
@@ -84,7 +83,6 @@ def test_ranks_agree_and_cover_everything(case, world_size, epoch):
 
 
 @given(cases, st.data())
-@settings(deadline=None)
 def test_resuming_gives_the_steps_that_were_left(case, data):
     whole = MultiScaleSampler(**case)
     whole.set_epoch(3)

@@ -357,7 +357,7 @@ def test_the_folder_says_whether_its_weights_take_bgr(tmp_path):
     assert torch.equal(stems[0], stems[1].flip(1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_no_damage_to_a_file_raises_anything_but_a_value_error(random):
     data = bytearray(PT_FILE)
