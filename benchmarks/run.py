@@ -25,6 +25,7 @@ FIELDS = ("size", "task", "batch", "pages", "candidate", "ms", "ratio", "ratio_l
 def measure(*task: object, pages: str = "default") -> dict:
     """One measurement in a process of its own."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "OMP_"))}
+    env["PYTHONPATH"] = str(HERE.parent / "tools")
     command = [sys.executable, str(HERE / "measure.py"), json.dumps(task)]
     done = subprocess.run(command, env=env | PAGES[pages], capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]

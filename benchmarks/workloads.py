@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from peer_configs import HF_CHANGES
 from torch import Tensor, nn
 from transformers import MobileViTConfig, MobileViTForImageClassification
 
@@ -11,16 +12,6 @@ from mvit_lib.attention import record_attention
 from mvit_lib.weights import convert_state_dict
 
 BUILDERS = {"XXS": mobilevit_xxs, "XS": mobilevit_xs, "S": mobilevit_s}
-HF_CHANGES = {
-    "XXS": {
-        "hidden_sizes": [64, 80, 96],
-        "neck_hidden_sizes": [16, 16, 24, 48, 64, 80, 320],
-        "hidden_dropout_prob": 0.05,
-        "expand_ratio": 2.0,
-    },
-    "XS": {"hidden_sizes": [96, 120, 144], "neck_hidden_sizes": [16, 32, 48, 64, 80, 96, 384]},
-    "S": {},
-}
 PIXELS = 256
 
 
@@ -39,7 +30,7 @@ def build(size: str) -> tuple[nn.Module, nn.Module]:
     """(transformers, ours) with the same weights, in eval mode."""
     torch.manual_seed(0)
     ours = BUILDERS[size]().eval()
-    config = MobileViTConfig(num_labels=1000, **HF_CHANGES[size])
+    config = MobileViTConfig(num_labels=1000, **HF_CHANGES[size.lower()])
     theirs = MobileViTForImageClassification(config).eval()
     theirs.load_state_dict(convert_state_dict(ours.state_dict(), "mvit", "hf", flip_stem=False))
     return Logits(theirs), ours

@@ -3,6 +3,7 @@
 import functools
 
 import torch
+from peer_configs import HF_CHANGES
 from torch import nn
 from transformers import MobileViTConfig, MobileViTForImageClassification
 
@@ -10,20 +11,6 @@ from mvit_lib import MobileViT, mobilevit_s, mobilevit_xs, mobilevit_xxs
 from mvit_lib.layouts import convert_state_dict
 
 BUILDERS = {"xxs": mobilevit_xxs, "xs": mobilevit_xs, "s": mobilevit_s}
-
-HF_CONFIGS = {
-    "xxs": {
-        "hidden_sizes": [64, 80, 96],
-        "neck_hidden_sizes": [16, 16, 24, 48, 64, 80, 320],
-        "hidden_dropout_prob": 0.05,
-        "expand_ratio": 2.0,
-    },
-    "xs": {
-        "hidden_sizes": [96, 120, 144],
-        "neck_hidden_sizes": [16, 32, 48, 64, 80, 96, 384],
-    },
-    "s": {},
-}
 
 
 def randomise(model: nn.Module) -> None:
@@ -45,7 +32,7 @@ def randomise(model: nn.Module) -> None:
 def hf_mobilevit(size: str) -> MobileViTForImageClassification:
     """transformers' MobileViT of a size in eval mode and float64."""
     torch.manual_seed(1)
-    model = MobileViTForImageClassification(MobileViTConfig(num_labels=1000, **HF_CONFIGS[size]))
+    model = MobileViTForImageClassification(MobileViTConfig(num_labels=1000, **HF_CHANGES[size]))
     randomise(model)
     return model.double().eval()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
+from peer_configs import HF_CHANGES
 from PIL import Image
 
 from mvit_lib import mobilevit_xxs
@@ -20,14 +21,7 @@ def mobilevit_xxs_on_chelsea() -> dict[str, np.ndarray]:
 
     ours = mobilevit_xxs().eval()
     set_formula_weights(ours)
-    theirs = MobileViTForImageClassification(
-        MobileViTConfig(
-            hidden_sizes=[64, 80, 96],
-            neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320],
-            expand_ratio=2.0,
-            num_labels=1000,
-        )
-    ).eval()
+    theirs = MobileViTForImageClassification(MobileViTConfig(num_labels=1000, **HF_CHANGES["xxs"])).eval()
     theirs.load_state_dict(convert_state_dict(ours.state_dict(), "mvit", "hf"))
     x = ours.preprocess(Image.fromarray(skimage.data.chelsea()))
     with torch.no_grad():

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-INK = "#7a8088"
+INK = "#737981"
 ACCENT = "#e0662d"
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
