@@ -113,6 +113,10 @@ class MobileViTConfig:
         check_config(self)
         patches = tuple(as_pair(patch, "patch_sizes") for patch in self.patch_sizes)
         object.__setattr__(self, "patch_sizes", patches)
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={self.kernel_size}: expected an odd number")
+        if any(not isinstance(dim, int) or dim % self.num_heads for dim in self.dims):
+            raise ValueError(f"num_heads={self.num_heads} does not divide each of dims={self.dims}")
         if self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride={self.output_stride}: expected 8, 16 or 32")
 
