@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from mvit_lib import mobilevit_xxs
+from mvit_lib.memory import keep_freed_pages
 from mvit_lib.transforms import image_to_tensor
 
 FOLDER = Path(__file__).resolve().parents[1] / "mvit_lib" / "assets" / "runs"
@@ -120,6 +121,7 @@ def is_recorded(row: Row) -> bool:
 
 
 def main() -> None:
+    keep_freed_pages()
     wanted = [row for row in ROWS if not is_recorded(row) and (sys.argv[1:] or [row.file])[0] in row.file]
     hours = sum(row.hours for row in wanted)
     print(f"{len(wanted)} of {len(ROWS)} rows to run, about {hours:.2f} hours on 2 cores")
