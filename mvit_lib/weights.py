@@ -145,7 +145,8 @@ def _with_new_classifier(model: Classifier, state: State, num_classes: int) -> t
     start = fresh.state_dict()
     if model.config.num_classes:
         state = {name: t for name, t in state.items() if not name.startswith("classifier.")}
-    head = [name for name in start if name.startswith(("classifier.", "expand."))]
+    new = ("classifier.",) if model.config.num_classes else ("classifier.", "expand.")
+    head = [name for name in start if name.startswith(new)]
     kept = {name: t for name, t in state.items() if name in start or not name.startswith("expand.")}
     return fresh, {name: start[name] for name in head} | kept
 

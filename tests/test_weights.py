@@ -280,6 +280,14 @@ def test_only_the_courses_networks_are_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_new_classifier_does_not_hide_what_is_missing(tmp_path):
+    state = convert_state_dict(our_mobilevit("xxs").state_dict(), "mvit", "timm")
+    del state["final_conv.conv.weight"]
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"1 missing: expand\.conv\.weight"):
+        load_weights(tmp_path / "w.safetensors", num_classes=5)
+
+
 def test_a_network_without_classifier_gets_one(tmp_path, capsys):
     save_weights(mobilevit_xxs(0), tmp_path / "w.safetensors")
     model = load_weights(tmp_path / "w.safetensors", num_classes=5)
