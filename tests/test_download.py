@@ -12,19 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit_lib.data.download import _inside, download, extract
+from mvit_lib.data.download import DATASETS, Archive, _inside, download, extract, fetch, tree_sha256
 
 DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves DATA; `mischief` says how, `requests` remembers the Range of every request."""
+    """Serves `files`; `mischief` says how, `requests` remembers the Range of every request."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.mischief, self.requests = "", []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/data.bin"
+        self.files = {"/data.bin": DATA}
+        self.host = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{self.host}/data.bin"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,16 +36,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         mischief, wanted = self.server.mischief, self.headers.get("Range")
         self.server.requests.append(wanted)
-        if mischief == "404":
+        data = self.server.files.get(self.path)
+        if mischief == "404" or data is None:
             self.send_error(404)
             return
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         if mischief == "no resume":
             start = 0
-        if start >= len(DATA):
+        if start >= len(data):
             self.send_error(416)
             return
-        body = DATA[start:]
+        body = data[start:]
         self.send_response(206 if start else 200)
         if mischief != "no length":
             length = len(body) + (1000 if mischief == "claims too much" else 0)
@@ -218,3 +221,145 @@ def test_a_damaged_archive_leaves_nothing(name, tmp_path):
     with pytest.raises(ValueError, match="neither a zip nor a tar"):
         extract(archive, tmp_path / "out")
     assert {p.name for p in tmp_path.iterdir()} == {name}
+
+
+def zipped(members, compression=zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+PHOTOS = {"photos/cat/1.jpg": b"cat", "photos/dog/2.jpg": b"dog", "photos/.DS_Store": b"?", "LICENSE": b"MIT"}
+DEAD = "http://127.0.0.1:9"
+
+
+def offer(server, monkeypatch, name="photos.zip", content=None, **changes):
+    """Let the server have an archive, and DATASETS an entry "photos" of it."""
+    server.files[f"/{name}"] = content = zipped(PHOTOS) if content is None else content
+    entry = {"urls": (f"{server.host}/{name}",), "folder": "photos", "sha256": sha_of(content)} | changes
+    monkeypatch.setitem(DATASETS, "photos", (Archive(**entry),))
+
+
+def sha_of(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def tree_of(members):
+    """The rule of tree_sha256, from the contents in memory."""
+    lines = sorted(f"{name}  {sha_of(content)}\n" for name, content in members.items())
+    return sha_of("".join(lines).encode())
+
+
+def test_a_dataset_is_fetched_once_and_whole(server, tmp_path, monkeypatch):
+    offer(server, monkeypatch)
+    root = fetch("photos", tmp_path)
+    assert root == tmp_path / "photos/photos"
+    assert (root / "cat/1.jpg").read_bytes() == b"cat"
+    assert {path.name for path in root.parent.iterdir()} == {"photos", "photos.zip", "LICENSE"}
+    (tmp_path / "photos/photos.zip").unlink()
+    assert fetch("photos", tmp_path) == root
+    assert len(server.requests) == 1
+
+
+def test_the_folder_comes_from_the_environment(server, tmp_path, monkeypatch):
+    offer(server, monkeypatch)
+    monkeypatch.setenv("MVIT_DATA", str(tmp_path / "mine"))
+    assert fetch("photos") == tmp_path / "mine/photos/photos"
+    monkeypatch.delenv("MVIT_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    assert fetch("photos") == tmp_path / "home/.cache/mvit/data/photos/photos"
+
+
+def test_an_archive_that_is_packed_anew_is_known_by_what_it_holds(server, tmp_path, monkeypatch):
+    tree = tree_of({"cat/1.jpg": b"cat", "dog/2.jpg": b"dog"})
+    for i, compression in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)):
+        members = PHOTOS | {"README": bytes([i])}
+        offer(server, monkeypatch, content=zipped(members, compression), sha256=None, tree=tree)
+        assert (fetch("photos", tmp_path / str(i)) / "dog/2.jpg").read_bytes() == b"dog"
+    offer(server, monkeypatch, content=zipped(PHOTOS | {"photos/3.jpg": b"new"}), sha256=None, tree=tree)
+    with pytest.raises(
+        ValueError, match=rf"photos\.zip is not what it was: photos .*expected {tree}\. Delete"
+    ):
+        fetch("photos", tmp_path / "2")
+    assert [path.name for path in (tmp_path / "2/photos").iterdir()] == ["photos.zip"]
+
+
+def test_another_address_is_tried_and_without_any_it_says_what_to_do(server, tmp_path, monkeypatch):
+    name, content = "photos.zip", zipped(PHOTOS)
+    offer(server, monkeypatch, urls=(f"{DEAD}/{name}", f"{server.host}/gone", f"{server.host}/{name}"))
+    assert (fetch("photos", tmp_path / "a") / "cat/1.jpg").exists()
+    offer(server, monkeypatch, urls=(f"{DEAD}/1/{name}", f"{DEAD}/2/{name}"))
+    place = tmp_path / "b/photos/photos.zip"
+    with pytest.raises(ConnectionError, match=f"from {DEAD}/1/{name} or {DEAD}/2/{name}, put it at {place}"):
+        fetch("photos", tmp_path / "b")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    assert (fetch("photos", tmp_path / "b") / "cat/1.jpg").exists()
+
+
+def test_wrong_bytes_unpack_nothing(server, tmp_path, monkeypatch):
+    offer(server, monkeypatch, sha256="0" * 64)
+    with pytest.raises(ValueError, match="expected 0000"):
+        fetch("photos", tmp_path)
+    offer(server, monkeypatch, content=zipped(PHOTOS)[:-30])
+    with pytest.raises(ValueError, match=r"photos\.zip"):
+        fetch("photos", tmp_path)
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["photos.zip"]
+
+
+def test_of_several_archives_only_the_missing_ones_are_fetched(server, tmp_path, monkeypatch):
+    archives = []
+    for part in ("train", "val"):
+        server.files[f"/{part}.zip"] = content = zipped({f"{part}/1.jpg": part.encode()})
+        archives.append(Archive((f"{server.host}/{part}.zip",), part, sha_of(content)))
+    monkeypatch.setitem(DATASETS, "photos", tuple(archives))
+    val = server.files.pop("/val.zip")
+    with pytest.raises(ConnectionError, match=r"val\.zip"):
+        fetch("photos", tmp_path)
+    server.files["/val.zip"] = val
+    (tmp_path / "photos/val.zip.unpacked/val").mkdir(parents=True)  # as a killed process leaves it
+    root = fetch("photos", tmp_path)
+    assert root == tmp_path / "photos"
+    assert {path.name for path in root.iterdir()} == {"train", "val", "train.zip", "val.zip"}
+    assert (root / "val/1.jpg").read_bytes() == b"val"
+    assert len(server.requests) == 3
+
+
+def test_an_unknown_dataset_is_named():
+    with pytest.raises(ValueError, match="'mnist': expected one of .*'bccd'.*'voc2012'"):
+        fetch("mnist")
+
+
+def test_the_table_can_be_meant():
+    assert set(DATASETS) == {"sign-digits", "bccd", "trashnet", "imagenette", "voc2012", "coco2017"}
+    for archives in DATASETS.values():
+        for archive in archives:
+            (known,) = {archive.sha256, archive.tree} - {None}  # by its bytes or by what it holds
+            assert len(known) == 64
+            assert int(known, 16)
+            assert all(url.startswith(("https://", "http://")) for url in archive.urls)
+            assert len({url.rpartition("/")[2] for url in archive.urls}) == 1
+        assert len({archive.urls[0].rpartition("/")[2] for archive in archives}) == len(archives)
+        assert len({archive.folder for archive in archives}) == len(archives)
+
+
+names = st.text("ab", min_size=1, max_size=2)
+trees = st.dictionaries(st.tuples(names, names).map("/".join), st.binary(max_size=2), max_size=4)
+
+
+@given(trees, trees)
+def test_trees_have_one_hash_exactly_if_they_are_equal(tmp_path_factory, a, b):
+    hashes = []
+    for members in (a, b):
+        root = tmp_path_factory.mktemp("tree")
+        for name, content in members.items():
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes(content)
+        (root / ".hidden").mkdir()
+        (root / ".hidden/x").write_bytes(bytes(len(hashes)))
+        hashes.append(tree_sha256(root))
+        assert hashes[-1] == tree_of(members)
+    assert (hashes[0] == hashes[1]) == (a == b)

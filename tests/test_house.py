@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A file never imports from a floor above its own.
 FLOORS = {
     "layers": 1, "patches": 1, "memory": 1,
-    "transforms": 2, "classifier": 2, "vit": 2, "mobilenet": 2, "mobilevit": 2,
+    "transforms": 2, "augment": 2, "classifier": 2, "vit": 2, "mobilenet": 2, "mobilevit": 2,
     "heads": 3, "data": 3, "layouts": 3, "weights": 3, "attention": 3, "cost": 3,
     "train": 4, "look": 5, "export": 5, "course": 6,
 }  # fmt: skip

@@ -1,13 +1,17 @@
 """The runs table: every row is trained once and recorded as one CSV line: `make runs`.
 
 Rows that are recorded are skipped; a finished row is written at once. Hours are of two CPU cores.
+Several `make runs` may go on side by side: each takes a row that no other is busy with.
+`make runs ARGS="multi_scale: TrashNet"` does only the rows whose "table: name" begins like that.
 """
 
 import csv
+import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,7 @@ import skimage.data
 import torch
 from PIL import Image
 from torch import nn
+from trainings import CHECKPOINTS, COMPARED, SAMPLERS, SHIPPED, STARTS, compare_samplers, ship, transfer
 
 from mvit_lib import mobilevit_xxs
 from mvit_lib.memory import keep_freed_pages
@@ -47,17 +52,33 @@ def recorded(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@contextmanager
+def locked(name: str) -> Iterator[bool]:
+    """Hold the lock of this name, if no other process does; gives whether it is ours."""
+    CHECKPOINTS.mkdir(exist_ok=True)
+    with open(CHECKPOINTS / f"{name}.lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def record(row: Row, result: dict[str, object]) -> None:
     """Append one row, writing to a temporary name first so that a crash leaves the old file whole."""
     line = {"name": row.name, "seed": row.seed} | result
-    rows = [*recorded(row.path), line]
     FOLDER.mkdir(parents=True, exist_ok=True)
+    CHECKPOINTS.mkdir(exist_ok=True)
     temporary = row.path.with_suffix(".tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(line), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, row.path)
+    with open(CHECKPOINTS / "record.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = [*recorded(row.path), line]
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(line), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, row.path)
 
 
 def photo_crops(seed: int, count: int = 64, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,10 +130,21 @@ def initialisation(name: str, steps: int = 120) -> Callable[[int], dict[str, obj
     return run
 
 
+SEEDS = (0, 1, 2)
 ROWS = [
-    Row("initialisation", name, seed, 0.01, initialisation(name))
-    for name in INITIALISATIONS
-    for seed in (0, 1, 2)
+    *(
+        Row("initialisation", name, seed, 0.01, initialisation(name))
+        for name in INITIALISATIONS
+        for seed in SEEDS
+    ),
+    *(Row("shipped", name, 0, hours, ship(name)) for name, hours in SHIPPED.items()),
+    *(
+        Row("multi_scale", f"{data}, {sampler}", seed, 0.13, compare_samplers(data, sampler))
+        for seed in SEEDS
+        for data in COMPARED
+        for sampler in SAMPLERS
+    ),
+    *(Row("transfer", start, seed, 0.2, transfer(start)) for seed in SEEDS for start in STARTS),
 ]
 
 
@@ -122,14 +154,19 @@ def is_recorded(row: Row) -> bool:
 
 def main() -> None:
     keep_freed_pages()
-    wanted = [row for row in ROWS if not is_recorded(row) and (sys.argv[1:] or [row.file])[0] in row.file]
+    beginning = sys.argv[1] if len(sys.argv) > 1 else ""
+    wanted = [row for row in ROWS if not is_recorded(row) and f"{row.file}: {row.name}".startswith(beginning)]
     hours = sum(row.hours for row in wanted)
-    print(f"{len(wanted)} of {len(ROWS)} rows to run, about {hours:.2f} hours on 2 cores")
+    print(f"{len(wanted)} of {len(ROWS)} rows to run, about {hours:.2f} hours on 2 cores", flush=True)
     for row in wanted:
-        start = time.perf_counter()
-        result = row.run(row.seed)
-        record(row, result)
-        print(f"{row.file}  {row.name}  seed {row.seed}  {time.perf_counter() - start:.0f} s  {result}")
+        with locked(f"{row.file}-{row.name}-{row.seed}") as ours:
+            if not ours or is_recorded(row):
+                continue
+            start = time.perf_counter()
+            print(f"{row.file}: {row.name}, seed {row.seed}", flush=True)
+            result = row.run(row.seed)
+            record(row, result)
+            print(f"{time.perf_counter() - start:.0f} s  {result}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""How PixelZoo is drawn: shapes -> animals -> scenes -> pixels."""
