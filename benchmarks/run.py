@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import loop
 import torch
 
 from mvit_lib.cost import count_macs
@@ -126,7 +127,11 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["S", "XS", "XXS"], choices=["S", "XS", "XXS"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--loop", action="store_true", help="measure the training loop instead")
     options = parser.parse_args()
+    if options.loop:
+        loop.main(machine())
+        return
     peak = measure("matmul_peak", "")
     added = import_seconds()
     rows = time_all(options.sizes, options.device)

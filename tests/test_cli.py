@@ -102,3 +102,14 @@ def test_help_and_errors_read_well(tmp_path):
     wrong = subprocess.run([*run, "--data", tmp_path / "none"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: ") and "none" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.slow
+def test_torchrun_trains_on_two_processes(photos, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "mvit_lib.train", "--data", photos, "--out", out, *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("top-1") == 1  # one rank speaks
+    assert load_weights(out / "model.safetensors").classes == ("blue", "red")

@@ -1,6 +1,9 @@
 """Every curve of a recipe equals its closed form."""
 
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from tiny import tiny_model, tiny_recipe
 from torch import nn
 
+from mvit_lib import mobilevit_s
 from mvit_lib.train import Recipe
 from mvit_lib.train.plan import plan, saved_bytes
 
@@ -145,6 +149,20 @@ def test_the_plan_counts_what_the_samplers_say():
     parameters = sum(p.nbytes for p in model.parameters())
     assert 5 * parameters <= reckoned.state_bytes <= 5.5 * parameters
     assert "updates in all" in str(reckoned)
+
+
+def test_the_readme_says_what_the_plan_says():
+    """Every number of the two ImageNet plans; memory may differ a little between versions of PyTorch."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for batch, world_size in ((128, 8), (64, 16)):
+        recipe = replace(IMAGENET, batch=batch)
+        reckoned = plan(mobilevit_s(), recipe, recipe.sampler(1_281_167, world_size=world_size))
+        lines = str(reckoned).splitlines()
+        start = text.index(lines[0])
+        shown = text[start:].splitlines()[: len(lines)]
+        assert shown[:-1] == lines[:-1]
+        total = int(re.search(r"(\d+) MiB", shown[-1])[1])
+        assert abs(total - (reckoned.state_bytes + reckoned.activation_bytes) / 2**20) < 0.05 * total
 
 
 def test_saved_bytes_of_a_known_network():

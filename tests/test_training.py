@@ -21,14 +21,14 @@ from mvit_lib.train.checkpoint import Checkpoints
 class Interrupted(Colours):
     """Asks the training to stop while its n-th image is loaded."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, by: signal.Signals = signal.SIGINT) -> None:
         super().__init__()
-        self.left = at
+        self.left, self.by = at, by
 
     def load(self, index, size):
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.by)
         return super().load(index, size)
 
 
@@ -76,6 +76,13 @@ def test_stopped_and_resumed_equals_never_stopped(image, tmp_path):
     assert not fit(model, Colours(), tiny_recipe(), out=parts).stopped
     assert_equal_states(model.state_dict(), expected.state_dict())
     assert_equal_states(checkpoint_in(parts), checkpoint_in(whole))
+
+
+def test_a_cluster_that_ends_the_job_gets_a_checkpoint_too(tmp_path):
+    history = fit(tiny_model(), Interrupted(40, by=signal.SIGTERM), tiny_recipe(), out=tmp_path, workers=0)
+    assert history.stopped
+    assert len(checkpoint_in(tmp_path)["history"]["losses"]) == len(history.losses) > 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_workers_change_nothing():

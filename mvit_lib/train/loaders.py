@@ -41,6 +41,7 @@ class Keyed(Dataset):
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the training's own, which a fork inherits
 
 
 def make_loader(data: Keyed, batches: Any, task: str, workers: int, pin_memory: bool = False) -> DataLoader:

@@ -10,7 +10,6 @@ from mvit_lib.data.zoo.coats import any_pattern, coat, eyes, legs
 from mvit_lib.data.zoo.mammals import SIDES, cat, elephant, giraffe, moved, rabbit
 from mvit_lib.data.zoo.shapes import (
     Part,
-    Point,
     between,
     blob,
     chance,

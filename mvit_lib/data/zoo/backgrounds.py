@@ -1,7 +1,7 @@
 """Backgrounds: generated textures and regions of public-domain photos, float32 [3, H, W] in [0, 1].
 
 A texture is a function of the place alone, so it looks the same at every size. Photos: a background
-is a rectangle out of one of scikit-image's bundled photos that are public domain or CC0 (Chelsea the
+is a square out of one of scikit-image's bundled photos that are public domain or CC0 (Chelsea the
 cat is left out: nobody labelled it). Train takes from the left 54 % of a photo, test from the right
 44 %, shift from other photos.
 """
@@ -52,12 +52,13 @@ def any_background(draw: Generator, split: str, kind: str) -> Background:
     if chance(draw, 0.5):
         families = TEXTURES[split]
         return Background(families[draw.integers(len(families))], colours, numbers)
-    left, right = SIDES[split]
-    photo = PHOTOS[split][draw.integers(len(PHOTOS[split]))]
-    width = between(draw, 0.55, 1.0) * min(right - left, 0.6)
-    height = between(draw, 0.55, 1.0)
-    x0, y0 = between(draw, left, right - width), between(draw, 0.0, 1.0 - height)
-    return Background(photo, colours, numbers, (x0, y0, x0 + width, y0 + height), chance(draw, 0.5))
+    name = PHOTOS[split][draw.integers(len(PHOTOS[split]))]
+    left, right = (side * photo(name).width for side in SIDES[split])
+    width, height = photo(name).size
+    side = between(draw, 0.55, 1.0) * min(right - left, height)
+    x, y = between(draw, left, right - side), between(draw, 0.0, height - side)
+    region = (x / width, y / height, (x + side) / width, (y + side) / height)
+    return Background(name, colours, numbers, region, chance(draw, 0.5))
 
 
 def paint(background: Background, height: int, width: int) -> np.ndarray:

@@ -40,8 +40,8 @@ def post(draw: Generator) -> list[Part]:
     side = polygon((0.3 * thick, 0.0), (0.3 * thick, -1.0), (thick, -1.0), (thick, 0.0))
     parts = [Part((trunk,), "accent", ((side, "accent_shade"),))]
     if chance(draw, 0.5):
-        y, half = between(draw, -0.85, -0.5), between(draw, 0.3, 0.45)
-        board = polygon((-half, y), (half, y - 0.04), (half, y + 0.1), (-half, y + 0.14))
+        y, half, tilt = between(draw, -1.0, -0.9), between(draw, 0.25, 0.4), between(draw, -0.06, 0.06)
+        board = polygon((-half, y - tilt), (half, y + tilt), (half, y + tilt + 0.3), (-half, y - tilt + 0.3))
         parts.append(Part((board,), "accent_tint"))
     return parts
 

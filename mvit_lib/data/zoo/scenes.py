@@ -11,7 +11,6 @@ an animal fits is therefore decided on a raster of fixed size. The splits differ
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 from numpy.random import Generator
@@ -111,11 +110,12 @@ def _place_animal(draw: Generator, stage: Stage, label: int, kind: str, scale: f
     """An animal at a place where it fits; it shrinks a little after every third place where it did not."""
     parts = ANIMALS[CLASSES[label]](draw)
     sprite = make_sprite(draw, label, parts, any_palette(draw, kind), scale, STEEPEST)
-    for attempt in count(1):
-        if (placed := stage.try_animal(draw, sprite)) is not None:
-            return placed
-        if attempt % 3 == 0:
+    attempts = 0
+    while (placed := stage.try_animal(draw, sprite)) is None:
+        attempts += 1
+        if attempts % 3 == 0:
             sprite = replace(sprite, scale=max(SMALLEST, 0.85 * sprite.scale))
+    return placed
 
 
 def _any_foreground(draw: Generator, stage: Stage, kind: str) -> tuple[Sprite, ...]:
