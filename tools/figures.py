@@ -1,5 +1,6 @@
 """Draw the pictures of figures/ again: `make figures`."""
 
+import io
 from pathlib import Path
 
 import skimage.data
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mvit_lib import mobilevit_xxs
+from mvit_lib.look.figures.pixelzoo import fig_contact_sheet
 from mvit_lib.look.figures.start_here import fig_course_map, fig_feature_maps, fig_partners
 from mvit_lib.look.style import use_style
 
@@ -30,9 +32,19 @@ def draw() -> dict[str, Figure]:
     }
 
 
+def save_sheet(figure: Figure, path: Path) -> None:
+    """A sheet of noisy pictures, in 256 dithered colours: a quarter of the size."""
+    full = io.BytesIO()
+    figure.savefig(full, bbox_inches="tight", facecolor="white", dpi=130)
+    picture = Image.open(full).convert("RGB")
+    picture.quantize(palette=picture.quantize(256)).save(path, "PNG", optimize=True)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, figure in draw().items():
         figure.savefig(FOLDER / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)
         print(f"figures/{name}.png")
+    save_sheet(fig_contact_sheet()[0], FOLDER / "pixelzoo.png")
+    print("figures/pixelzoo.png")

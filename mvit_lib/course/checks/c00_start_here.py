@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mvit_lib.course.engine import Exercise, Wrong
+from mvit_lib.course.engine import Exercise
+from mvit_lib.course.probes import Wrong
 
 CASES = (((0, 0), (4, 4), (2, 2)), ((3, 2), (4, 6), (2, 2)), ((1, 5), (6, 8), (3, 2)))
 

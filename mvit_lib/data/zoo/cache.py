@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mvit_lib.data.zoo.scenes import MOST_ANIMALS, any_scene
 # Part of every cache's name: to be raised whenever any pixel of any scene changes.
 VERSION = 1
 CHUNK = 32
+ABANDONED_AFTER = 24 * 3600  # seconds; no draw takes that long
 ARRAYS = ("images", "masks", "boxes")
 
 
@@ -85,6 +87,9 @@ class SceneCache:
 def _draw_into(folder: Path, series: Series) -> None:
     """Draw beside `folder` and rename when whole: a killed draw leaves nothing that looks finished."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in folder.parent.glob("unfinished-*"):
+        if time.time() - abandoned.stat().st_mtime > ABANDONED_AFTER:
+            shutil.rmtree(abandoned, ignore_errors=True)
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
         shapes = {

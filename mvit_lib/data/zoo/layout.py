@@ -58,7 +58,7 @@ class Stage:
 
 def silhouette(sprite: Sprite) -> np.ndarray:
     """The squares of the raster that the sprite fills, bool [h, w] with its centre in the middle."""
-    points = replace(sprite, x=0.0, y=0.0).place(RASTER, RASTER)  # [n]
+    points = replace(sprite, x=0.0, y=0.0).place(RASTER, RASTER)[: sprite.solid]  # [n]
     across, down = (ceil(np.abs(places).max()) + 1 for places in (points.real, points.imag))
     corners = np.rint((points + complex(across - 0.5, down - 0.5)).view(np.float64)).astype(int).tolist()
     picture = Image.new("1", (2 * across, 2 * down))

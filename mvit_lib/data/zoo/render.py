@@ -63,7 +63,7 @@ def draw_sprite(
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray] | None:
     """Where a sprite lies, its colour times alpha [3, h, w] and its alpha [h, w]; None if outside."""
     points = sprite.place(height, width)  # [n]
-    left, top, right, bottom = bounds(points)
+    left, top, right, bottom = bounds(points[: sprite.solid])
     x0, y0 = max(floor(left), 0), max(floor(top), 0)
     x1, y1 = min(ceil(right) + 1, width), min(ceil(bottom) + 1, height)
     if x0 >= x1 or y0 >= y1:

@@ -1,6 +1,7 @@
 """A drawing as one array of points, and its place in a scene."""
 
 from dataclasses import dataclass
+from itertools import accumulate, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,14 @@ class Sprite:
     """A drawing and its place in the scene.
 
     label: 0…9, None for what stands in front of the animals. points: complex [n] around 0, longer side 1.
+    solid: how many points, the first ones, belong to outlines; those of marks may lie outside.
     x, y: the centre as a share of width and height. scale: the longer side as a share of the shorter side.
     angle in degrees, clockwise.
     """
 
     label: int | None
     points: np.ndarray
+    solid: int
     pieces: tuple[Piece, ...]
     palette: Palette
     x: float
@@ -48,22 +51,24 @@ def make_sprite(
     draw: Generator, label: int | None, parts: list[Part], palette: Palette, scale: float, steepest: float
 ) -> Sprite:
     """The parts as one array of points, in the middle of the scene, flipped or not, turned a little."""
-    polygons, pieces, stop = [], [], 0
-    for part in parts:
-        ranges = []
-        for polygon in (*part.outlines, *(mark for mark, _ in part.marks)):
-            polygons.append(polygon)
-            ranges.append((stop, stop + 2 * len(polygon)))
-            stop += 2 * len(polygon)
-        n = len(part.outlines)
-        marks = tuple(zip(ranges[n:], (role for _, role in part.marks), strict=True))
-        pieces.append(Piece(tuple(ranges[:n]), part.role, marks))
-    points = np.concatenate(polygons)
-    shape = np.concatenate([outline for part in parts for outline in part.outlines])
-    left, top, right, bottom = bounds(shape)
+    outlines = [outline for part in parts for outline in part.outlines]
+    marks = [mark for part in parts for mark, _ in part.marks]
+    stops = [0, *accumulate(2 * len(polygon) for polygon in (*outlines, *marks))]
+    ranges = list(pairwise(stops))
+    own, other = iter(ranges[: len(outlines)]), iter(ranges[len(outlines) :])
+    pieces = [
+        Piece(
+            tuple(islice(own, len(part.outlines))),
+            part.role,
+            tuple(zip(islice(other, len(part.marks)), (role for _, role in part.marks), strict=True)),
+        )
+        for part in parts
+    ]
+    points, solid = np.concatenate([*outlines, *marks]), stops[len(outlines)] // 2
+    left, top, right, bottom = bounds(points[:solid])
     points = (points - complex(left + right, top + bottom) / 2) / max(right - left, bottom - top)
     angle = between(draw, -steepest, steepest)
-    return Sprite(label, points, tuple(pieces), palette, 0.5, 0.5, scale, angle, chance(draw, 0.5))
+    return Sprite(label, points, solid, tuple(pieces), palette, 0.5, 0.5, scale, angle, chance(draw, 0.5))
 
 
 def bounds(points: np.ndarray) -> tuple[float, float, float, float]:

@@ -1,0 +1,98 @@
+"""Watching a learner's function while it runs: what it may not call, and how long it may take."""
+
+import _thread
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SECONDS = 10.0
+# Only calls into these count: a learner may give a function of their own any name.
+WATCHED = ("torch", "mvit_lib", "numpy", "scipy", "skimage", "einops", "timm", "transformers")
+
+
+class TooLong(Exception):
+    """The learner's function took more than the time it has."""
+
+
+@contextmanager
+def time_limit(seconds: float = SECONDS) -> Iterator[None]:
+    """Interrupt the main thread after `seconds`, as the stop button does; raises TooLong then.
+
+    Outside the main thread there is no limit: nothing can interrupt it there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    lock, fired, over = threading.Lock(), threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        with lock:
+            if not over.is_set():
+                fired.set()
+                _interrupt_main()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not fired.is_set():
+            raise
+        raise TooLong(f"it ran for {seconds:g} s and was stopped") from None
+    finally:
+        with lock:
+            over.set()
+        timer.cancel()
+
+
+def _interrupt_main() -> None:
+    """Like Ctrl-C; on POSIX by a real signal, which also ends a sleep."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+@contextmanager
+def calls_noted(forbidden: Sequence[str]) -> Iterator[list[str]]:
+    """The forbidden names that are called inside, each once, in order.
+
+    forbidden: names of functions and methods of the libraries in WATCHED ("unfold", "conv2d"); "mvit_lib"
+    forbids everything of this library. What a library calls on its own account counts too, so a name
+    cannot hide behind another function of the same library.
+    """
+    found: list[str] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        if event == "call":
+            module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        elif event == "c_call":
+            module, name = _origin(called), getattr(called, "__name__", "")
+        else:
+            return
+        root = str(module).partition(".")[0]
+        if root not in WATCHED or str(module).startswith("mvit_lib.course"):
+            return
+        hit = name if name in forbidden else "mvit_lib" if root == "mvit_lib" in forbidden else ""
+        if hit and hit not in found:
+            found.append(hit)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
+
+
+def _origin(function: Callable) -> str:
+    """The library a built-in function or method comes from."""
+    owner = getattr(function, "__self__", None)
+    module = getattr(function, "__module__", None) or getattr(type(owner), "__module__", "")
+    return owner.__name__ if not module and hasattr(owner, "__name__") else module or ""

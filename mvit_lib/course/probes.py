@@ -1,0 +1,157 @@
+"""What checkers are made of: each probe tests one class of property and says first what helps most."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Called with the same arguments as the learner's function.
+Function = Callable[..., Any]
+
+
+class Wrong(Exception):
+    """The learner's function gave a wrong answer; the message says which and asks why.
+
+    yours, expected: two tensors to draw side by side, where a picture helps.
+    """
+
+    def __init__(self, message: str, yours: Tensor | None = None, expected: Tensor | None = None) -> None:
+        super().__init__(message)
+        self.yours, self.expected = yours, expected
+
+
+def numbered(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor in which every element is its own number, so that it can be found again."""
+    return torch.arange(torch.Size(shape).numel(), dtype=dtype).reshape(shape)
+
+
+def is_tensor(answer: Any, shape: Sequence[int], where: str) -> Tensor:
+    """The answer, if it is a tensor of this shape."""
+    if answer is None:
+        raise Wrong(f"{where} got None: did you forget `return`?")
+    if not isinstance(answer, Tensor):
+        raise Wrong(f"{where} expected a tensor, got {type(answer).__name__}")
+    if tuple(answer.shape) != tuple(shape):
+        raise Wrong(f"{where} your result has shape {list(answer.shape)}, expected {list(shape)}")
+    return answer
+
+
+def moves_like(
+    function: Function,
+    reference: Function,
+    shape: Sequence[int],
+    *arguments: Any,
+    suspects: Mapping[str, Function] | None = None,
+) -> None:
+    """The function puts every element of a numbered tensor where the reference puts it.
+
+    suspects: question -> what the function would be, if the answer to the question were yes.
+    """
+    x = numbered(*shape)
+    where = f"on a tensor of shape {list(shape)}{_listed(arguments)}:"
+    expected = reference(x.clone(), *arguments)
+    yours = is_tensor(function(x.clone(), *arguments), expected.shape, where)
+    wrong = (yours.detach() != expected).nonzero()
+    if len(wrong) == 0:
+        return
+    place = tuple(wrong[0].tolist())
+    message = (
+        f"{where} {len(wrong)} of {expected.numel()} elements are in the wrong place.\n"
+        f"      First wrong: out{list(place)} holds {_origin(yours[place], x)}; "
+        f"expected {_origin(expected[place], x)}."
+    )
+    raise Wrong(message + _question(yours, suspects, x, *arguments), yours.detach(), expected)
+
+
+def _origin(value: Tensor, x: Tensor) -> str:
+    """Where in the numbered tensor x a value comes from."""
+    number = value.item()
+    if not 0 <= number < x.numel() or number != int(number):
+        return f"{number:g}, which is none of the input's elements"
+    place = [int(i) for i in torch.unravel_index(torch.tensor(int(number)), x.shape)]
+    return f"the element from {place}"
+
+
+def agrees(
+    function: Function,
+    reference: Function,
+    *arguments: Any,
+    where: str = "",
+    tol: float = 1e-5,
+    suspects: Mapping[str, Function] | None = None,
+) -> None:
+    """The function's values are the reference's, within `tol`."""
+    where = where or f"on {_listed(arguments, ' ').strip()}:"
+    expected = reference(*map(_copy, arguments))
+    yours = is_tensor(function(*map(_copy, arguments)), expected.shape, where).detach()
+    difference = (yours.double() - expected.double()).abs().nan_to_num(torch.inf)
+    if difference.max() <= tol:
+        return
+    place = tuple(int(i) for i in torch.unravel_index(difference.argmax(), expected.shape))
+    message = (
+        f"{where} the largest difference is {difference.max():.3g}.\n"
+        f"      out{list(place)} is {yours[place]:.4g}; expected {expected[place]:.4g}."
+    )
+    raise Wrong(message + _question(yours, suspects, *arguments), yours, expected)
+
+
+def _question(yours: Tensor, suspects: Mapping[str, Function] | None, *arguments: Any) -> str:
+    """The question whose mistake gives exactly this answer, if there is one."""
+    for question, mistake in (suspects or {}).items():
+        made = mistake(*map(_copy, arguments))
+        if made.shape == yours.shape and torch.allclose(made.double(), yours.double(), atol=1e-6):
+            return f"\n      {question}"
+    return ""
+
+
+def leaves_alone(function: Function, *arguments: Any) -> None:
+    """No tensor among the arguments is changed."""
+    copies = [_copy(argument) for argument in arguments]
+    function(*copies)
+    for i, (before, after) in enumerate(zip(arguments, copies, strict=True)):
+        if isinstance(before, Tensor) and not torch.equal(before, after):
+            raise Wrong(
+                f"your function changes its {_ordinal(i)} argument. Whoever called it still needs "
+                "that tensor: make a new one instead of writing into it."
+            )
+
+
+def keeps_dtype(function: Function, *arguments: Any) -> None:
+    """Doubles in, doubles out."""
+    doubles = [a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments]
+    result = function(*map(_copy, doubles))
+    if result.dtype != torch.float64:
+        raise Wrong(
+            f"given float64 your function returns {result.dtype}: did you make a new tensor without "
+            "dtype=x.dtype?"
+        )
+
+
+def lets_gradient_flow(function: Function, *arguments: Any) -> None:
+    """The gradient of the result's sum of squares reaches every floating-point argument."""
+    copies = [_copy(argument) for argument in arguments]
+    inputs = [a.requires_grad_() for a in copies if isinstance(a, Tensor) and a.is_floating_point()]
+    result = function(*copies)
+    if result.requires_grad:
+        gradients = torch.autograd.grad(result.square().sum(), inputs, allow_unused=True)
+        if all(gradient is not None for gradient in gradients):
+            return
+    raise Wrong(
+        "no gradient comes back through your function: did you leave PyTorch on the way (NumPy, .item(), "
+        ".data, torch.tensor(…))?"
+    )
+
+
+def _copy(argument: Any) -> Any:
+    return argument.clone() if isinstance(argument, Tensor) else argument
+
+
+def _listed(arguments: Sequence[Any], before: str = ", ") -> str:
+    """Arguments in words: tensors by their shape."""
+    words = [f"a tensor {list(a.shape)}" if isinstance(a, Tensor) else f"{a!r}" for a in arguments]
+    return "".join(f"{before}{word}" for word in words)
+
+
+def _ordinal(i: int) -> str:
+    return ("first", "second", "third", "fourth", "fifth")[i]
