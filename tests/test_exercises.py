@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mvit_lib.course import check, compare, hint, load_reference, solution
-from mvit_lib.course.engine import CHECKERS, exercise
+from mvit_lib.course.engine import exercise, exercises
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,11 +20,7 @@ def load(path: Path):
     return module
 
 
-EXERCISES = {
-    number: task
-    for name in CHECKERS
-    for number, task in importlib.import_module(f"mvit_lib.course.checks.{name}").EXERCISES.items()
-}
+EXERCISES = exercises()
 MUTANTS = {
     number: mutants
     for path in sorted((ROOT / "tests" / "mutants").glob("m*.py"))

@@ -44,7 +44,7 @@ def tiny_model(num_classes: int = 3, dropout: float = 0.1) -> MobileViT:
 def tiny_recipe(**changes: object) -> Recipe:
     """Three epochs of two sizes, with everything that has a state: cosine, mean, dropout."""
     numbers = {
-        "epochs": 3, "batch": 8, "sizes": (32, 48), "rule": "paper", "rate": 0.02, "warmup_steps": 3, "ema": 0.2,
-        "eval_resize": 32, "eval_crop": 32, "precision": "float32",
+        "epochs": 3, "batch": 8, "sizes": (32, 48), "rule": "paper", "rate": 0.02, "warmup_steps": 3,
+        "ema": 0.2, "eval_resize": 32, "eval_crop": 32, "precision": "float32",
     }  # fmt: skip
     return Recipe(**(numbers | changes))

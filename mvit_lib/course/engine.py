@@ -1,6 +1,7 @@
 """`check`, `hint`, `solution` and `progress`: what stands under every exercise."""
 
 import os
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,7 +14,11 @@ from mvit_lib.course.picture import show_side_by_side
 from mvit_lib.course.probes import Wrong
 from mvit_lib.course.solved import remember, show
 
-CHECKERS = ("c00_start_here",)
+
+def checker_modules() -> list[str]:
+    """The modules of course/checks, one per notebook, in reading order."""
+    folder = import_module("mvit_lib.course.checks").__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folder))
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Exercise:
 def exercises() -> dict[str, Exercise]:
     """All exercises by number."""
     found: dict[str, Exercise] = {}
-    for module in CHECKERS:
+    for module in checker_modules():
         found |= import_module(f"mvit_lib.course.checks.{module}").EXERCISES
     return found
 

@@ -19,7 +19,7 @@ from mvit_lib.data.zoo.render import Picture, render
 from mvit_lib.data.zoo.scenes import MOST_ANIMALS, any_scene
 
 # Part of every cache's name: to be raised whenever any pixel of any scene changes.
-VERSION = 1
+VERSION = 2
 CHUNK = 32
 ABANDONED_AFTER = 24 * 3600  # seconds; no draw takes that long
 ARRAYS = ("images", "masks", "boxes")
