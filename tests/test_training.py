@@ -78,6 +78,30 @@ def test_stopped_and_resumed_equals_never_stopped(image, tmp_path):
     assert_equal_states(checkpoint_in(parts), checkpoint_in(whole))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"augmentation": "advanced"}, {"precision": "bfloat16"}, {"accumulate": 2, "warmup_steps": 2}]
+)
+def test_other_recipes_resume_exactly_too(changes, tmp_path):
+    recipe = tiny_recipe(**changes)
+    expected, model, plain = tiny_model(), tiny_model(), tiny_model()
+    fit(expected, Colours(), recipe)
+    assert fit(model, Interrupted(60), recipe, out=tmp_path).stopped
+    fit(model, Colours(), recipe, out=tmp_path)
+    assert_equal_states(model.state_dict(), expected.state_dict())
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in model.parameters())
+    fit(plain, Colours(), tiny_recipe())
+    assert not torch.equal(plain.classifier.weight, model.classifier.weight)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns_the_same():
+    eager, compiled = tiny_model(dropout=0), tiny_model(dropout=0)
+    expected = fit(eager, Colours(), tiny_recipe(sizes=(32,))).losses
+    losses = fit(compiled, Colours(), tiny_recipe(sizes=(32,), compile=True)).losses
+    assert losses[:4] == pytest.approx(expected[:4], rel=1e-3)
+    assert type(compiled) is type(eager)
+
+
 def test_a_cluster_that_ends_the_job_gets_a_checkpoint_too(tmp_path):
     history = fit(tiny_model(), Interrupted(40, by=signal.SIGTERM), tiny_recipe(), out=tmp_path, workers=0)
     assert history.stopped

@@ -32,7 +32,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file, open; what goes wrong with it becomes an error that names it."""
     try:
         with Image.open(existing(path)) as image:
-            image.info.pop("transparency", None)  # what lies behind it is shown; Pillow would warn of it
             yield image
     except FileNotFoundError:
         raise

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from mvit_lib.classifier import Classifier
 from mvit_lib.data import ImageFolder, PixelZoo
+from mvit_lib.data.download import DATASETS, fetch
 from mvit_lib.data.folders import split_by_hash
 from mvit_lib.layers import init_weights
 from mvit_lib.memory import keep_freed_pages
@@ -36,7 +37,8 @@ Train a network on your images, or on PixelZoo, which draws its own.
   several processes:         torchrun --nproc-per-node 8 -m mvit_lib.train …
 
 A folder holds one folder of images per class, or train/ and val/ (or test/) with one folder per class
-each. A training that was stopped goes on when it is started again with the same --out."""
+each. Instead of a folder: sign-digits, trashnet or imagenette, which are downloaded. A training that was
+stopped goes on when it is started again with the same --out."""
 EPILOG = """\
 Without --recipe a small one is taken (AdamW, 5 % warm-up, cosine). Any field of a recipe can be set, as in
 --set label_smoothing=0 --set augmentation=advanced. The fields:
@@ -52,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument
     what = p.add_argument_group("what to train on what")
     what.add_argument("--task", choices=sorted(TASKS), default="classify")
-    what.add_argument("--data", required=True, metavar="PATH", help='a folder of images, or "pixelzoo"')
+    what.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="a folder of images, pixelzoo, or the name of a dataset to download",
+    )
     what.add_argument("--val", metavar="PATH", help="images to evaluate on (else: val/, test/, or a fifth)")
     what.add_argument("--model", choices=list(MODELS), default="xxs", help="default: xxs")
     what.add_argument(
@@ -115,7 +122,7 @@ def choose_data(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Data
     if args.data == "pixelzoo":
         options = {"task": args.task, "size": size, "seed": recipe.seed}
         return PixelZoo("train", **options), PixelZoo("test", **options)
-    root = Path(args.data)
+    root = fetch(args.data) if args.data in DATASETS and not Path(args.data).exists() else Path(args.data)
     train = root / "train" if (root / "train").is_dir() else root
     held_out = [Path(args.val)] if args.val else [root / name for name in ("val", "valid", "test")]
     val = next((folder for folder in held_out if folder.is_dir()), None)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,9 +125,14 @@ def _draw_chunks(series: Series) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]
     """(start, rows) of every chunk, drawn by all processors where processes can be forked."""
     starts = range(0, series.length, CHUNK)
     workers = min(os.cpu_count() or 1, len(starts))
-    bar = {"total": len(starts), "desc": f"drawing {series.length} scenes", "unit": f"×{CHUNK}"}
-    if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
-        yield from zip(starts, tqdm(map(series.draw_chunk, starts), **bar), strict=True)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-        yield from zip(starts, tqdm(pool.map(series.draw_chunk, starts), **bar), strict=True)
+    # disable=None: a bar in terminals only, since logs and checked notebooks want none.
+    bar = {"total": len(starts) * CHUNK, "desc": "drawing scenes", "unit": " scenes", "disable": None}
+    with ExitStack() as stack:
+        progress = stack.enter_context(tqdm(**bar))
+        draw = map
+        if workers > 1 and "fork" in multiprocessing.get_all_start_methods():
+            context = multiprocessing.get_context("fork")
+            draw = stack.enter_context(ProcessPoolExecutor(workers, context)).map
+        for start, rows in zip(starts, draw(series.draw_chunk, starts), strict=True):
+            yield start, rows
+            progress.update(CHUNK)
