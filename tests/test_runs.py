@@ -6,14 +6,30 @@ import pytest
 import runs
 
 
-def test_every_row_of_the_table_is_recorded_once():
-    for row in runs.ROWS:
-        found = [r for r in runs.recorded(row.path) if (r["name"], r["seed"]) == (row.name, str(row.seed))]
-        assert len(found) == 1, f"{row.name} seed {row.seed}: run `make runs`"
+def test_what_is_recorded_stands_in_the_table_and_once():
+    for path in runs.FOLDER.glob("*.csv"):
+        recorded = [(r["name"], r["seed"]) for r in runs.recorded(path)]
+        assert len(set(recorded)) == len(recorded), path.name
+        assert set(recorded) <= {(row.name, str(row.seed)) for row in runs.ROWS if row.path == path}
+
+
+@pytest.mark.slow
+def test_every_row_of_the_table_is_recorded():
+    missing = [f"{row.file}: {row.name}, seed {row.seed}" for row in runs.ROWS if not runs.is_recorded(row)]
+    assert not missing, "run `make runs`"
+
+
+def test_two_processes_never_work_on_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINTS", tmp_path)
+    with runs.locked("a") as first, runs.locked("a") as second, runs.locked("b") as third:
+        assert (first, second, third) == (True, False, True)
+    with runs.locked("a") as again:
+        assert again
 
 
 def test_a_recorded_row_is_skipped_and_a_new_one_appended(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
+    monkeypatch.setattr(runs, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(sys, "argv", ["runs.py"])
     calls = []
 
