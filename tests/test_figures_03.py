@@ -1,0 +1,105 @@
+"""The data behind the pictures of notebook 03, against truths found another way."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+
+from mvit_lib.cost import count_macs, macs_by_module
+from mvit_lib.look.figures import vit as figures
+from mvit_lib.look.style import ACCENT
+from mvit_lib.vit import ViT, ViTConfig
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def test_rows_of_the_table_are_the_marked_patches():
+    """Against plain slicing of the photo."""
+    photo = torch.rand(1, 3, 24, 40)
+    fig, data = figures.fig_patches(photo, (8, 10), marked=(0, 6, 11))
+    assert data["corners"].tolist() == [[0, 0], [8, 20], [16, 30]]
+    assert data["rows"].shape == (12, 240)
+    for n, (top, left) in zip((0, 6, 11), data["corners"].tolist(), strict=True):
+        patch = photo[0, :, top : top + 8, left : left + 10]
+        assert torch.equal(data["rows"][n].reshape(8, 10, 3), patch.permute(1, 2, 0))
+    frames = [p for p in fig.axes[0].patches if to_hex(p.get_edgecolor()) == ACCENT]
+    assert [(p.get_y(), p.get_x()) for p in frames] == [tuple(c) for c in data["corners"].tolist()]
+
+
+def test_bars_of_the_shuffled_photo_are_coloured_where_they_differ():
+    numbers = torch.tensor([[1.0, -2.0, 3.0, 0.5], [1.0, 2.0, 3.0, 0.6]])
+    answers = {"same": numbers[:1].expand(2, -1), "other": numbers}
+    fig, data = figures.fig_shuffled(torch.rand(2, 3, 8, 8), answers, shown=3)
+    assert torch.equal(data["other"], numbers[:, :3])
+    heights, colours = {}, {}
+    for i, ax in enumerate(fig.axes):
+        heights[i] = [bar.get_height() for bar in ax.patches]
+        colours[i] = [to_hex(bar.get_facecolor()) == ACCENT for bar in ax.patches]
+    # Axes go row by row: photo, same, other; photo, same, other.
+    assert heights[1] == heights[4] == [1, -2, 3]
+    assert heights[5] == [1, 2, 3]
+    assert colours[5] == [False, True, False]
+    assert not any(colours[1] + colours[2] + colours[4])
+
+
+@pytest.mark.parametrize(("dim", "ratio", "patch"), [(24, 4, 8), (32, 2, 4)])
+def test_the_crossing_lines_are_what_the_counter_counts(dim, ratio, patch):
+    """Against PyTorch's counter on a real layer, with the class token's share left out by using D = dim."""
+    sides = (patch * 4, patch * 8)
+    _, data = figures.fig_crossing(dim, ratio, patch, sides)
+    for i, side in enumerate(sides):
+        config = ViTConfig(side, patch, dim=dim, depth=1, num_heads=2, mlp_ratio=ratio, num_classes=0)
+        tokens = int(data["tokens"][i]) + 1  # the network has a class token, the picture has not
+        layer = macs_by_module(ViT(config), side)["transformer"]
+        linear = data["linear"][i] // data["tokens"][i] * tokens
+        products = data["attention"][i] // data["tokens"][i] ** 2 * tokens**2
+        assert layer == linear + products
+        assert layer < count_macs(ViT(config), side)
+    tokens = (data["crossing"] / patch) ** 2
+    assert tokens == pytest.approx((2 + ratio) * dim)
+
+
+def test_samples_show_the_largest_animal_of_each_class():
+    images = torch.zeros(6, 3, 4, 4)
+    labels = torch.tensor([1, 0, 1, 0, 2, 1])
+    for index, pixels in enumerate((3, 9, 5, 2, 1, 4)):
+        images[index].flatten(1)[:, :pixels] = 0.5
+    rows = {"plain": images, "mirrored": images.flip(-1)}
+    fig, data = figures.fig_samples(rows, labels, ("a", "b", "c"))
+    assert data == {"a": 1, "b": 2, "c": 4}
+    shown = fig.axes[4].images[0].get_array()  # second row, second column
+    assert torch.equal(torch.as_tensor(shown), images.flip(-1)[2].permute(1, 2, 0))
+
+
+def test_similarity_is_the_cosine_without_the_common_mean():
+    positions = torch.randn(6, 10) + 5
+    _, data = figures.fig_positions({"one": positions}, (2, 3))
+    centred = positions - positions.mean(0)
+    for i in range(6):
+        expected = F.cosine_similarity(centred[i][None], centred, dim=1)
+        torch.testing.assert_close(data["one"][i], expected)
+
+
+def test_every_small_map_stands_where_its_position_stands():
+    places = torch.tensor([[row, column, 1.0] for row in range(2) for column in range(3)])
+    fig, data = figures.fig_positions({"places": places}, (2, 3))
+    picture = torch.as_tensor(fig.axes[0].images[0].get_array().filled(torch.nan))
+    assert picture.shape == (2 * 3 - 1, 3 * 4 - 1)
+    corner = picture[3:5, 8:11]  # the last place, (1, 2)
+    assert torch.equal(corner.flatten().float(), data["places"][5])
+    assert picture[2].isnan().all()
+    assert "neighbours" in fig.axes[0].get_title()
+
+
+def test_bars_are_as_long_as_the_scores():
+    scores = {"ViT": 0.3, "CNN": 0.8}
+    fig, data = figures.fig_accuracy(scores, chance=0.2)
+    assert data == scores
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.3, 0.8]
+    assert [text.get_text() for text in fig.axes[0].texts[:2]] == ["30%", "80%"]
