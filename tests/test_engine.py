@@ -28,7 +28,7 @@ def double(x):
 
 
 DOUBLE = engine.Exercise(
-    checker=lambda f: agrees(f, double, torch.ones(2, 3)),
+    checker=lambda f: agrees(f, lambda x: torch.matmul(x, 2 * torch.eye(3)), torch.ones(2, 3)),
     notice="Twice.",
     hints=("one", "two", "three"),
     solution=("s00_start_here.py", "partners"),
@@ -125,6 +125,13 @@ def test_the_whole_library_can_be_forbidden_and_own_names_are_free():
 def test_a_right_answer_by_a_forbidden_call_is_no_answer(capsys):
     check("99.1", lambda x: torch.matmul(x, 2 * torch.eye(3)))
     assert "the values are right, but `matmul` does what you are to build" in capsys.readouterr().out
+    check(
+        "99.1",
+        lambda x: (
+            torch.matmul(unfold_patches(x[None, None], (1, 1))[0, 0, :, 0].view(2, 3), torch.eye(3)) * 2
+        ),
+    )
+    assert "`mvit_lib` and `matmul` do what you are to build" in capsys.readouterr().out
     check("99.1", lambda x: x + x)
     assert "✓" in capsys.readouterr().out
 
@@ -154,6 +161,13 @@ def test_a_wrong_place_is_told_by_where_the_element_came_from():
     assert "4 of 6 elements" in said and said.endswith("Did you reshape?")
     said = message(moves_like, lambda x: transposed(x) + 0.5, transposed, (2, 3))
     assert "holds 0.5, which is none of the input's elements" in said
+
+
+def test_a_known_mistake_is_asked_about_even_where_its_shape_is_wrong():
+    suspects = {"Did you keep the input?": lambda x: x}
+    for probe, argument in ((moves_like, (2, 3)), (agrees, torch.rand(2, 3))):
+        said = message(probe, lambda x: x, transposed, argument, suspects=suspects)
+        assert said.endswith("has shape [2, 3], expected [3, 2]\n      Did you keep the input?")
 
 
 def test_no_return_no_tensor_and_a_wrong_shape_are_named():

@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -9,16 +10,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mvit_lib.course.guard import TooLong, calls_noted, time_limit
+from mvit_lib.course.guard import TooLong, time_limit, watched
 from mvit_lib.course.picture import show_side_by_side
 from mvit_lib.course.probes import Wrong
 from mvit_lib.course.solved import remember, show
 
 
 def checker_modules() -> list[str]:
-    """The modules of course/checks, one per notebook, in reading order."""
+    """The modules of course/checks that hold exercises, cNN_<topic>, in reading order."""
     folder = import_module("mvit_lib.course.checks").__path__
-    return sorted(module.name for module in pkgutil.iter_modules(folder))
+    return sorted(m.name for m in pkgutil.iter_modules(folder) if re.match(r"c\d\d_", m.name))
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Exercise:
 
     checker: takes the learner's function and raises `Wrong` with what is wrong, or returns.
     hints: three steps, the last a skeleton. symptoms: words of an error message -> what they mean here.
-    forbidden: what the function may not call, see guard.calls_noted. solution: (file in solutions/,
+    forbidden: what the function may not call while it runs, see guard.calls_noted; the
+    checker itself may. solution: (file in solutions/,
     function or class in it).
     """
 
@@ -43,7 +45,7 @@ def exercises() -> dict[str, Exercise]:
     """All exercises by number."""
     found: dict[str, Exercise] = {}
     for module in checker_modules():
-        found |= import_module(f"mvit_lib.course.checks.{module}").EXERCISES
+        found |= getattr(import_module(f"mvit_lib.course.checks.{module}"), "EXERCISES", {})
     return found
 
 
@@ -80,9 +82,10 @@ def _problem(number: str, task: Exercise, answer: Any) -> tuple[str | None, Base
     """What to print, and what was raised; (None, None) for a right answer."""
     if not callable(answer):
         return f"✗  expected a function, got {type(answer).__name__}", None
+    called: list[str] = []
     try:
-        with calls_noted(task.forbidden) as called, time_limit():
-            task.checker(answer)
+        with time_limit():
+            task.checker(watched(answer, task.forbidden, called))
     except NotImplementedError as error:
         if error.args:  # PyTorch raises it too, with a message
             return f"✗  your function stopped with NotImplementedError: {error}", error
@@ -95,7 +98,8 @@ def _problem(number: str, task: Exercise, answer: Any) -> tuple[str | None, Base
         return f"✗  your function stopped with {type(error).__name__}: {error}{_meaning(task, error)}", error
     if called:
         names = " and ".join(f"`{name}`" for name in called)
-        wrong = Wrong(f"the values are right, but {names} does what you are to build: do it without.")
+        verb = "do" if len(called) > 1 else "does"
+        wrong = Wrong(f"the values are right, but {names} {verb} what you are to build: do it without.")
         return f"✗  {wrong}", wrong
     return None, None
 

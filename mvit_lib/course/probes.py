@@ -1,6 +1,7 @@
 """What checkers are made of: each probe tests one class of property and says first what helps most."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,14 +27,23 @@ def numbered(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.arange(torch.Size(shape).numel(), dtype=dtype).reshape(shape)
 
 
-def is_tensor(answer: Any, shape: Sequence[int], where: str) -> Tensor:
-    """The answer, if it is a tensor of this shape."""
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Normal random numbers, the same in every run."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def is_tensor(
+    answer: Any, shape: Sequence[int], where: str, question: Callable[[Tensor], str] = lambda answer: ""
+) -> Tensor:
+    """The answer, if it is a tensor of this shape; `question` says what to ask about another shape."""
     if answer is None:
         raise Wrong(f"{where} got None: did you forget `return`?")
     if not isinstance(answer, Tensor):
         raise Wrong(f"{where} expected a tensor, got {type(answer).__name__}")
     if tuple(answer.shape) != tuple(shape):
-        raise Wrong(f"{where} your result has shape {list(answer.shape)}, expected {list(shape)}")
+        raise Wrong(
+            f"{where} your result has shape {list(answer.shape)}, expected {list(shape)}{question(answer)}"
+        )
     return answer
 
 
@@ -51,7 +61,8 @@ def moves_like(
     x = numbered(*shape)
     where = f"on a tensor of shape {list(shape)}{_listed(arguments)}:"
     expected = reference(x.clone(), *arguments)
-    yours = is_tensor(function(x.clone(), *arguments), expected.shape, where)
+    ask = partial(_question, suspects, x, *arguments)
+    yours = is_tensor(function(x.clone(), *arguments), expected.shape, where, ask)
     wrong = (yours.detach() != expected).nonzero()
     if len(wrong) == 0:
         return
@@ -61,7 +72,7 @@ def moves_like(
         f"      First wrong: out{list(place)} holds {_origin(yours[place], x)}; "
         f"expected {_origin(expected[place], x)}."
     )
-    raise Wrong(message + _question(yours, suspects, x, *arguments), yours.detach(), expected)
+    raise Wrong(message + ask(yours), yours.detach(), expected)
 
 
 def _origin(value: Tensor, x: Tensor) -> str:
@@ -84,7 +95,8 @@ def agrees(
     """The function's values are the reference's, within `tol`."""
     where = where or f"on {_listed(arguments, ' ').strip()}:"
     expected = reference(*map(_copy, arguments))
-    yours = is_tensor(function(*map(_copy, arguments)), expected.shape, where).detach()
+    ask = partial(_question, suspects, *arguments)
+    yours = is_tensor(function(*map(_copy, arguments)), expected.shape, where, ask).detach()
     difference = (yours.double() - expected.double()).abs().nan_to_num(torch.inf)
     if difference.max() <= tol:
         return
@@ -93,14 +105,15 @@ def agrees(
         f"{where} the largest difference is {difference.max():.3g}.\n"
         f"      out{list(place)} is {yours[place]:.4g}; expected {expected[place]:.4g}."
     )
-    raise Wrong(message + _question(yours, suspects, *arguments), yours, expected)
+    raise Wrong(message + ask(yours), yours, expected)
 
 
-def _question(yours: Tensor, suspects: Mapping[str, Function] | None, *arguments: Any) -> str:
+def _question(suspects: Mapping[str, Function] | None, *arguments_and_answer: Any) -> str:
     """The question whose mistake gives exactly this answer, if there is one."""
+    *arguments, yours = arguments_and_answer
     for question, mistake in (suspects or {}).items():
         made = mistake(*map(_copy, arguments))
-        if made.shape == yours.shape and torch.allclose(made.double(), yours.double(), atol=1e-6):
+        if made.shape == yours.shape and torch.allclose(made.double(), yours.detach().double(), atol=1e-6):
             return f"\n      {question}"
     return ""
 

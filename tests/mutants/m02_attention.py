@@ -380,7 +380,7 @@ MUTANTS = {
         heads_interleaved: "Are the heads' numbers interleaved",
         heads_not_put_back: "Are the heads side by side",
         fused_kernel: "`scaled_dot_product_attention` does what you are to build",
-        attention_of_the_library: "`mvit_lib` and `scaled_dot_product_attention` does what you are to build",
+        attention_of_the_library: "`mvit_lib` and `scaled_dot_product_attention` do what you are to build",
     },
     "02.5": {
         asks_for_invariance: "Did you compare f(shuffled) with f(x) itself",

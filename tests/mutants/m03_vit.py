@@ -374,7 +374,7 @@ MUTANTS = {
         groups_by_place: "Did you gather the same place of all patches",
         splits_the_wrong_way: "Did you split H into (ph, nH)",
         by_unfold: "your result has shape [2, 18, 10], expected [2, 10, 18]",
-        by_unfold_and_reorder: "`unfold` and `im2col` does what you are to build",
+        by_unfold_and_reorder: "`unfold` and `im2col` do what you are to build",
         keeps_pixels_apart: "expected [2, 10, 18]",
         square_patches_only: "are in the wrong place",
         loses_the_gradient: "no gradient comes back",

@@ -16,12 +16,9 @@ from mvit_lib.course.probes import (
     leaves_alone,
     lets_gradient_flow,
     moves_like,
+    normal,
     numbered,
 )
-
-
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _share(x: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
@@ -51,13 +48,13 @@ def check_softmax(softmax: Callable) -> None:
         where="on scores [2, 3, 4]:",
         suspects=SOFTMAX_SUSPECTS,
     )
-    leaves_alone(softmax, _random(2, 3, 4))
-    keeps_dtype(softmax, _random(2, 3, 4))
-    lets_gradient_flow(softmax, _random(2, 3, 4))
+    leaves_alone(softmax, normal(2, 3, 4))
+    keeps_dtype(softmax, normal(2, 3, 4))
+    lets_gradient_flow(softmax, normal(2, 3, 4))
     _survives(softmax, [[1000.0, 1001.0, 1002.0]], "Take the row's largest score away from all.")
     low = [[1000.0, 1001.0, 1002.0], [-1000.0, -1001.0, -1002.0]]
     _survives(softmax, low, "Each row has a largest score of its own: is yours that of the whole tensor?")
-    agrees(softmax, _reference_softmax, 5 * _random(7))
+    agrees(softmax, _reference_softmax, 5 * normal(7))
 
 
 def _reference_softmax(x: Tensor) -> Tensor:
@@ -113,13 +110,13 @@ def check_attend(attend: Callable) -> None:
     q, v = k[:, [2, 0, 1]], numbered(2, 3, 4)
     where = "where query 0 fits only key 2, query 1 key 0 and query 2 key 1:"
     agrees(attend, _attend, q, k, v, where=where, tol=1e-3, suspects=ATTEND_SUSPECTS)
-    q, k, v = (_random(2, 5, 3, seed=seed) for seed in range(3))
+    q, k, v = (normal(2, 5, 3, seed=seed) for seed in range(3))
     agrees(attend, _attend, q, k, v, where="on q, k, v of shape [2, 5, 3]:", suspects=ATTEND_SUSPECTS)
     leaves_alone(attend, q, k, v)
     keeps_dtype(attend, q, k, v)
     lets_gradient_flow(attend, q, k, v)
     for shape in ((7, 2), (2, 3, 5, 4)):
-        q, k, v = (_random(*shape, seed=seed) for seed in range(3))
+        q, k, v = (normal(*shape, seed=seed) for seed in range(3))
         agrees(
             attend, _attend, q, k, v, where=f"on q, k, v of shape {list(shape)}:", suspects=ATTEND_SUSPECTS
         )
@@ -154,9 +151,9 @@ def check_split_heads(split_heads: Callable) -> None:
     moves_like(split_heads, _split, (2, 5, 6), 3, suspects=SPLIT_SUSPECTS)
     moves_like(split_heads, _split, (2, 3, 8), 2, suspects=SPLIT_SUSPECTS)
     moves_like(split_heads, _split, (1, 4, 3), 1, suspects=SPLIT_SUSPECTS)
-    leaves_alone(split_heads, _random(2, 5, 6), 3)
-    keeps_dtype(split_heads, _random(2, 5, 6), 3)
-    lets_gradient_flow(split_heads, _random(2, 5, 6), 3)
+    leaves_alone(split_heads, normal(2, 5, 6), 3)
+    keeps_dtype(split_heads, normal(2, 5, 6), 3)
+    lets_gradient_flow(split_heads, normal(2, 5, 6), 3)
 
 
 Steps = Callable[[Tensor], Tensor]
@@ -222,8 +219,8 @@ def check_multi_head(multi_head: Callable) -> None:
     arguments = (numbered(2, 5, D), none, eye, eye, eye, 3)
     agrees(multi_head, _multi_head, *arguments, where=where, tol=1e-3, suspects=HEADS_SUSPECTS)
     for N, h in ((5, 1), (5, 3), (4, 2)):
-        matrices = (_random(D, D, seed=seed) / 2 for seed in range(4))
-        arguments = (_random(2, N, D, seed=9), *matrices, h)
+        matrices = (normal(D, D, seed=seed) / 2 for seed in range(4))
+        arguments = (normal(2, N, D, seed=9), *matrices, h)
         where = f"on tokens [2, {N}, {D}] with h = {h}:"
         agrees(multi_head, _multi_head, *arguments, where=where, suspects=HEADS_SUSPECTS)
     leaves_alone(multi_head, *arguments)
@@ -270,7 +267,7 @@ def check_order_gap(order_gap: Callable) -> None:
         agrees(order_gap, _gap, f, x / 8, order, where=where, suspects=GAP_SUSPECTS)
     order = torch.tensor([4, 2, 0, 1, 3])
     where = "for a running sum, tokens [3, 5, 2], order [4, 2, 0, 1, 3]:"
-    agrees(order_gap, _gap, _running_sum, _random(3, 5, 2), order, where=where, suspects=GAP_SUSPECTS)
+    agrees(order_gap, _gap, _running_sum, normal(3, 5, 2), order, where=where, suspects=GAP_SUSPECTS)
     leaves_alone(order_gap, _running_sum, x, torch.tensor([2, 0, 3, 1]))
     keeps_dtype(order_gap, _running_sum, x, torch.tensor([2, 0, 3, 1]))
 

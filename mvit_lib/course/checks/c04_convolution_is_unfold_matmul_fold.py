@@ -1,9 +1,7 @@
 """The checkers of notebook 04."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
 
 import torch
@@ -20,28 +18,9 @@ from mvit_lib.course.probes import (
     leaves_alone,
     lets_gradient_flow,
     moves_like,
+    normal,
     numbered,
 )
-
-
-def unwatched(function: Function) -> Function:
-    """A reference that may use what the learner may not: the guard looks away while it runs."""
-
-    @wraps(function)
-    def call(*arguments: Any) -> Any:
-        watch = sys.getprofile()
-        sys.setprofile(None)
-        try:
-            return function(*arguments)
-        finally:
-            sys.setprofile(watch)
-
-    return call
-
-
-def all_unwatched(suspects: Mapping[str, Function]) -> dict[str, Function]:
-    """Mistaken functions, each `unwatched`."""
-    return {question: unwatched(function) for question, function in suspects.items()}
 
 
 @contextmanager
@@ -51,11 +30,6 @@ def explained(words: str) -> Iterator[None]:
         yield
     except Wrong as wrong:
         raise Wrong(f"{wrong}\n      {words}", wrong.yours, wrong.expected) from None
-
-
-def noise(*shape: int) -> Tensor:
-    """Normal numbers, the same in every run."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def is_sound(function: Function, *arguments: Any) -> None:
@@ -123,7 +97,7 @@ def _last_cell(kernel: Tensor) -> Tensor:
     return torch.where(torch.arange(kernel.numel()).reshape(kernel.shape) == kernel.numel() - 1, kernel, 0)
 
 
-ONE_CHANNEL_SUSPECTS = all_unwatched({
+ONE_CHANNEL_SUSPECTS = {
     "Does the last product overwrite the sum? Collect with +=.": (
         lambda x, k, s, d: one_channel(x, _last_cell(k), s, d)
     ),
@@ -139,17 +113,17 @@ ONE_CHANNEL_SUSPECTS = all_unwatched({
     "Did you divide by the number of cells? The sum is meant, not the mean.": (
         lambda x, k, s, d: one_channel(x, k, s, d) / k.numel()
     ),
-})  # fmt: skip
+}  # fmt: skip
 
 
 def check_one_channel(convolve: Callable) -> None:
     """04.2: a kernel with a single 1 moves pixels; then the general properties, then random numbers."""
-    reference, suspects = unwatched(one_channel), ONE_CHANNEL_SUSPECTS
+    reference, suspects = one_channel, ONE_CHANNEL_SUSPECTS
     for u, v, stride, dilation in ((0, 1, 1, 1), (1, 2, 2, 1), (1, 1, 1, 2), (1, 2, 2, 3)):
         kernel = torch.eye(6)[3 * u + v].reshape(2, 3)
         with explained(f"(The kernel [2, 3] has a 1 at ({u}, {v}), else zeros; then stride, dilation.)"):
             moves_like(convolve, reference, (7, 9), kernel, stride, dilation, suspects=suspects)
-    example = noise(6, 7), noise(2, 3), 2, 2
+    example = normal(6, 7), normal(2, 3), 2, 2
     is_sound(convolve, *example)
     agrees(convolve, reference, *example, suspects=suspects)
 
@@ -163,7 +137,7 @@ def _merged(*order: int) -> Function:
         B, C, kh, kw, oH, oW = cells.shape
         return cells.permute(order).reshape(B, C * kh * kw, oH * oW)
 
-    return unwatched(call)
+    return call
 
 
 COLUMN_SUSPECTS = {
@@ -187,9 +161,9 @@ def check_columns(windows_to_columns: Callable) -> None:
         if isinstance(answer, Tensor) and tuple(answer.shape) == (B, L, rows):
             raise Wrong(f"your result has shape {[B, L, rows]}: your windows are rows, not columns.")
         moves_like(windows_to_columns, reference, shape, kernel_size, stride, suspects=COLUMN_SUSPECTS)
-    example = noise(2, 3, 5, 6), (2, 3), 2
+    example = normal(2, 3, 5, 6), (2, 3), 2
     is_sound(windows_to_columns, *example)
-    agrees(windows_to_columns, unwatched(lambda x, K, s: F.unfold(x, K, stride=s)), *example)
+    agrees(windows_to_columns, lambda x, K, s: F.unfold(x, K, stride=s), *example)
 
 
 def grouped(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
@@ -202,7 +176,7 @@ def _dealt(t: Tensor, axis: int, groups: int) -> Tensor:
     return t.unflatten(axis, (-1, groups)).transpose(axis, axis + 1).flatten(axis, axis + 1)
 
 
-GROUP_SUSPECTS = all_unwatched({
+GROUP_SUSPECTS = {
     "Do all your outputs read the channels of the first group?": (
         lambda x, w, s, p, g: grouped(x[:, : w.shape[1]], w, s, p, 1)
     ),
@@ -215,19 +189,19 @@ GROUP_SUSPECTS = all_unwatched({
     "Did you split the matrix the other way round? Its first O/groups rows belong to the first group.": (
         lambda x, w, s, p, g: grouped(x, _dealt(w, 0, g), s, p, g)
     ),
-})  # fmt: skip
+}  # fmt: skip
 
 
 def check_groups(convolve: Callable) -> None:
     """04.4: weights with a single 1 tell which channel an output reads; then random weights."""
-    reference, suspects = unwatched(grouped), GROUP_SUSPECTS
+    reference, suspects = grouped, GROUP_SUSPECTS
     for groups, outputs in ((1, 4), (2, 6), (4, 4), (4, 8)):
         weight = torch.zeros(outputs, 4 // groups, 2, 3)
         for o in range(outputs):
             weight[o, o % (4 // groups), 1, o % 3] = 1
         with explained(f"(groups = {groups}; every output has a single weight 1, the others are 0.)"):
             moves_like(convolve, reference, (3, 4, 4, 6), weight, 1, 0, groups, suspects=suspects)
-    example = noise(2, 4, 5, 6), noise(6, 2, 2, 3), 2, 1, 2
+    example = normal(2, 4, 5, 6), normal(6, 2, 2, 3), 2, 1, 2
     is_sound(convolve, *example)
     agrees(convolve, reference, *example, suspects=suspects)
 
@@ -252,25 +226,23 @@ def _overwritten(step: int) -> Function:
     return call
 
 
-FOLD_SUSPECTS = all_unwatched(
-    {
-        "Did you take the mean? Every number is added; nothing is divided.": (
-            lambda y, *a: fold(y, *a) / fold(torch.ones_like(y), *a).clamp(min=1)
-        ),
-        "Did you write with = ? The next window then wipes out the one before: use +=.": _overwritten(1),
-        "Did you write with = ? The next cell then wipes out the one before: use +=.": _overwritten(-1),
-        "Do you read the rows as K² cells with C channels inside? They run channel by channel.": (
-            lambda y, size, K, s: fold(_dealt(y, 1, y.shape[1] // (K[0] * K[1])), size, K, s)
-        ),
-    }
-)
+FOLD_SUSPECTS = {
+    "Did you take the mean? Every number is added; nothing is divided.": (
+        lambda y, *a: fold(y, *a) / fold(torch.ones_like(y), *a).clamp(min=1)
+    ),
+    "Did you write with = ? The next window then wipes out the one before: use +=.": _overwritten(1),
+    "Did you write with = ? The next cell then wipes out the one before: use +=.": _overwritten(-1),
+    "Do you read the rows as K² cells with C channels inside? They run channel by channel.": (
+        lambda y, size, K, s: fold(_dealt(y, 1, y.shape[1] // (K[0] * K[1])), size, K, s)
+    ),
+}
 
 
 def _is_adjoint(columns_to_pixels: Callable) -> None:
     """⟨Ux, y⟩ = ⟨x, fold(y)⟩ in whole numbers, with a window that is not square and pixels nobody reads."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randint(-9, 10, (2, 3, 6, 8), generator=draw).double()
-    columns = unwatched(F.unfold)(x, (2, 3), 1, 0, 2)
+    columns = F.unfold(x, (2, 3), 1, 0, 2)
     y = torch.randint(-9, 10, columns.shape, generator=draw).double()
     where = "map 6 × 8, windows 2 × 3, stride 2:"
     folded = is_tensor(columns_to_pixels(y.clone(), (6, 8), (2, 3), 2), x.shape, where)
@@ -284,14 +256,14 @@ def _is_adjoint(columns_to_pixels: Callable) -> None:
 
 def check_fold(columns_to_pixels: Callable) -> None:
     """04.5: where windows do not overlap it moves numbers; then counts of overlaps; then the adjoint."""
-    reference, suspects = unwatched(fold), FOLD_SUSPECTS
+    reference, suspects = fold, FOLD_SUSPECTS
     with explained("(These windows lie side by side: every number has one place to go to.)"):
         moves_like(columns_to_pixels, reference, (2, 12, 6), (4, 6), (2, 2), 2, suspects=suspects)
     overlapping = numbered(2, 12, 6), (3, 4), (2, 2), 1
     where = "map 3 × 4, windows 2 × 2, stride 1, columns 0, 1, 2, …:"
     agrees(columns_to_pixels, reference, *overlapping, where=where, suspects=suspects)
     _is_adjoint(columns_to_pixels)
-    example = noise(2, 18, 6), (5, 7), (2, 3), 2
+    example = normal(2, 18, 6), (5, 7), (2, 3), 2
     is_sound(columns_to_pixels, *example)
     agrees(columns_to_pixels, reference, *example, suspects=suspects)
 
