@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_client.manager import start_new_kernel
+from tiny import Colours, tiny_model, tiny_recipe
 
+from mvit_lib.train import fit
 from mvit_lib.train.progress import History, loss_svg, smooth
 
 HERE = Path(__file__).parent
@@ -50,6 +52,11 @@ def test_a_log_gets_a_line_per_epoch_and_nothing_on_stderr():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stderr == ""
     assert [line.split("   ")[0] for line in done.stdout.splitlines()] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_quiet_shows_nothing(capsys):
+    fit(tiny_model(), Colours(24), tiny_recipe(epochs=2, warmup_steps=1), quiet=True)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.fixture

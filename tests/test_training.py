@@ -283,6 +283,8 @@ def test_evaluation_is_deterministic_and_leaves_the_mode_alone():
 
 
 def test_what_does_not_fit_together_is_named():
+    with pytest.raises(ValueError, match=r"set dataset\.classes"):
+        fit(nn.Linear(2, 3), TensorDataset(torch.rand(4, 2), torch.zeros(4).long()), tiny_recipe())
     with pytest.raises(ValueError, match="3 classes, the model 5 outputs"):
         fit(tiny_model(5), Colours(), tiny_recipe())
     with pytest.raises(ValueError, match=r"task='sort': expected one of \['classify'"):

@@ -39,6 +39,7 @@ def fit(
     sampler: MultiScaleSampler | None = None,
     out: str | Path | None = None,
     workers: int = 0,
+    quiet: bool = False,
 ) -> History:
     """Train `model` where it lies (CPU or GPU) and leave it in eval mode with the mean of its weights.
 
@@ -47,7 +48,8 @@ def fit(
     evaluation the model's `eval_transform`. recipe: the paper's for ImageNet if None. sampler: the
     recipe's own if None. out: a folder for checkpoint, log.csv and, at the end, the model; a training
     that was stopped there goes on, to the last bit as if it had never stopped (on a CPU, with an equal
-    number of threads). workers: processes that load images; results do not depend on them.
+    number of threads). workers: processes that load images; results do not depend on them. quiet: show
+    no bar, curve or line.
 
     Interrupting it (the stop button, Ctrl-C, SIGTERM) ends it after the running step with all it has;
     a second time ends it at once. Under torchrun the ranks share the work.
@@ -59,7 +61,7 @@ def fit(
     """
     run = Run(model, train_data, recipe or Recipe.imagenet(), task, sampler, out, workers)
     run.resume()
-    with stopping() as stop, run.own_seeds(), Progress(run.updates, run.history) as progress:
+    with stopping() as stop, run.own_seeds(), Progress(run.updates, run.history, quiet) as progress:
         for epoch in range(run.epoch, run.recipe.epochs):
             for batches in run.updates_of(epoch):
                 progress.update(run.take_step(batches))
@@ -281,10 +283,14 @@ def make_task(name: str, recipe: Recipe, model: nn.Module, data: Dataset) -> Tas
         data = data.dataset
     outputs = getattr(model, "classes", ())
     classes = tuple(getattr(data, "classes", outputs))
-    if not classes or (outputs and len(outputs) != len(classes)):
+    if not classes:
+        raise ValueError(
+            "neither dataset nor model names its classes: set dataset.classes to a tuple of names"
+        )
+    if outputs and len(outputs) != len(classes):
         raise ValueError(
             f"the dataset has {len(classes)} classes, the model {len(outputs)} outputs: "
-            f"build the model with num_classes={len(classes) or '…'}"
+            f"build the model with num_classes={len(classes)}"
         )
     return TASKS[name](recipe, classes)
 

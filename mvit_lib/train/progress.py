@@ -86,11 +86,11 @@ def in_notebook() -> bool:
 
 
 class Progress:
-    """Shows one training; silent on every rank but the first."""
+    """Shows one training; silent if it is to be quiet, and on every rank but the first."""
 
-    def __init__(self, updates: int, history: History) -> None:
+    def __init__(self, updates: int, history: History, quiet: bool = False) -> None:
         self.history, self.curve, self.drawn_at = history, None, 0.0
-        self.speaks = rank_and_size()[0] == 0
+        self.speaks = rank_and_size()[0] == 0 and not quiet
         notebook = in_notebook()
         shown = self.speaks and (notebook or sys.stderr.isatty())
         self.bar = tqdm(
