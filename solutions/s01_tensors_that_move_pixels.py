@@ -13,15 +13,13 @@ def offset(index: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return sum(i * s for i, s in zip(index, strides, strict=True))
 
 
-def space_to_depth(x: torch.Tensor, patch: tuple[int, int]) -> torch.Tensor:
-    # Splitting H into (nH, ph) moves nothing: row y becomes patch row y // ph and row y % ph in it.
-    # The order of the axes before the merge says which index runs slowest: r, s, c gives p·C + c.
-    # The permuted tensor cannot be walked with fewer strides, so this last reshape copies.
-    B, C, H, W = x.shape
-    ph, pw = patch
-    x = x.reshape(B, C, H // ph, ph, W // pw, pw)  # [B, C, nH, ph, nW, pw]
-    x = x.permute(0, 3, 5, 1, 2, 4)  # [B, ph, pw, C, nH, nW]
-    return x.reshape(B, ph * pw * C, H // ph, W // pw)  # [B, P·C, nH, nW]
+def one_walk(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    # Nobody walks along an axis of length 1, so its stride says nothing: leave it out first.
+    # After a full walk along the inner axis, the next step must be the outer stride.
+    # If all neighbours fit, the last stride is the step of the whole walk; it need not be 1.
+    lengths = [n for n in shape if n > 1]
+    steps = [s for n, s in zip(shape, strides, strict=True) if n > 1]
+    return all(steps[k] == lengths[k + 1] * steps[k + 1] for k in range(len(steps) - 1))
 
 
 def came_from(move: "Callable", shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int, ...]:
@@ -39,7 +37,7 @@ def came_from(move: "Callable", shape: tuple[int, ...], place: tuple[int, ...]) 
 
 def unfold(x: torch.Tensor, patch: tuple[int, int]) -> torch.Tensor:
     # Only a permute can bring pixels together that lie apart; the split before it makes the axes to permute.
-    # Places (ph, pw) come first, patches (nH, nW) next: each sequence is one place in all patches.
+    # Places (ph, pw) come first, patches (nH, nW) next: each list is one place in all patches.
     # D goes last, so that the numbers of one pixel stay side by side as one token.
     B, D, H, W = x.shape
     ph, pw = patch

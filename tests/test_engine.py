@@ -160,7 +160,9 @@ def test_a_wrong_place_is_told_by_where_the_element_came_from():
     assert "out[0, 1] holds the element from [0, 1]; expected the element from [1, 0]." in said
     assert "4 of 6 elements" in said and said.endswith("Did you reshape?")
     said = message(moves_like, lambda x: transposed(x) + 0.5, transposed, (2, 3))
-    assert "holds 0.5, which is none of the input's elements" in said
+    assert "holds 1.5, which is none of the input's elements" in said
+    said = message(moves_like, lambda x: torch.zeros(3, 2), transposed, (2, 3))
+    assert "holds 0, which is none of the input's elements; expected the element from [0, 0]" in said
 
 
 def test_a_known_mistake_is_asked_about_even_where_its_shape_is_wrong():

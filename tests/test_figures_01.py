@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from matplotlib import colors
 from matplotlib import pyplot as plt
 
-from mvit_lib.course.checks.c01_tensors_that_move_pixels import fold, space_to_depth, unfold
+from mvit_lib.course.checks.c01_lines_of_numbers import one_walk
+from mvit_lib.course.checks.c01_tensors_that_move_pixels import fold, unfold
 from mvit_lib.look.figures.tensors_that_move_pixels import (
     CELL,
     fig_lists,
@@ -125,13 +126,43 @@ def test_offsets_find_every_element_on_its_line(shape, random):
     assert line_of_numbers(moved).tolist() == x.flatten().tolist()
 
 
+def test_named_rows_and_columns_stand_beside_their_numbers():
+    x = torch.arange(16).reshape(4, 4)
+    tokens = unfold_patches(x[None, None], (2, 2))
+    fig, _ = fig_provenance(x, {"unfold": tokens}, (2, 2), axes={"unfold": ("p", "t")})
+    (ax,) = fig.axes
+    at = {text.get_text(): text.get_position() for text in ax.texts if "=" in text.get_text()}
+    assert len(at) == 8
+    for number, _, x0, y0 in drawn_cells(fig)[16:]:
+        (p, t), middle = divmod((tokens.flatten() == int(number)).nonzero().item(), 4), CELL / 2
+        assert at[f"p={p}"][1] == pytest.approx(y0 + middle)
+        assert at[f"t={t}"][0] == pytest.approx(x0 + middle)
+        assert at[f"p={p}"][0] < x0
+        assert at[f"t={t}"][1] < y0 + middle
+
+
+def test_named_tables_stand_above_their_names():
+    x = torch.arange(12).reshape(1, 2, 2, 3)
+    fig, _ = fig_storage({"x": x}, "channel")
+    (ax,) = fig.axes
+    at = {text.get_text(): text.get_position()[0] for text in ax.texts if "channel" in text.get_text()}
+    middles = [x0 + CELL / 2 for *_, x0, _ in drawn_cells(fig)[12:]]
+    assert at["channel 0"] == pytest.approx(sum(middles[:6]) / 6)
+    assert at["channel 1"] == pytest.approx(sum(middles[6:]) / 6)
+
+
+def test_a_small_picture_has_a_small_page():
+    fig, _ = fig_provenance(torch.arange(4).reshape(2, 2), {})
+    assert fig.get_figwidth() <= 1.5
+
+
 def test_storage_draws_one_line_for_views_and_two_for_a_copy():
     x = torch.arange(12).reshape(1, 2, 2, 3)
     last = x.contiguous(memory_format=torch.channels_last)
     fig, data = fig_storage({"x": x, "view": x.permute(0, 2, 3, 1), "last": last})
     titles = [text.get_text() for text in fig.axes[0].texts if "in memory" in text.get_text()]
     assert [title.split("line of ")[1] for title in titles] == [
-        "x and view, offsets below",
+        "x and view",
         "last, offsets below",
     ]
     colour = {}
@@ -192,6 +223,13 @@ def test_the_references_of_the_exercises_are_the_library_and_torch(B, D, grid, p
     assert torch.equal(tokens, unfold_patches(x, patch))
     assert torch.equal(fold(tokens, x.shape[2:], patch), fold_patches(tokens, tuple(x.shape[2:]), patch))
     assert torch.equal(fold(tokens, x.shape[2:], patch), x)
-    if ph == pw:
-        theirs = torch.nn.functional.pixel_unshuffle(x, ph).reshape(B, D, ph * pw, nH, nW)
-        assert torch.equal(space_to_depth(x, patch), theirs.transpose(1, 2).reshape(B, -1, nH, nW))
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.randoms())
+def test_one_walk_is_what_view_does(shape, random):
+    """The checker asks PyTorch; here the axes are walked by hand."""
+    order = list(range(len(shape)))
+    random.shuffle(order)
+    x = torch.arange(torch.Size(shape).numel()).reshape(shape).permute(order)
+    steps = x.flatten().diff().unique()
+    assert one_walk(x.shape, x.stride()) == (len(steps) <= 1)

@@ -15,7 +15,6 @@ from mvit_lib.look.figures.attention import (
     fig_order,
     fig_saturation,
     fig_temperatures,
-    spread,
 )
 
 NAMES = ["red", "orange", "green", "forest"]
@@ -58,6 +57,7 @@ def test_heads_have_a_table_each():
     assert [ax.get_title() for ax in fig.axes] == ["a", "b"]
     assert texts(fig.axes[1]).count("1.0") == 4
     assert texts(fig.axes[0]).count(".25") == 4
+    assert all("… listens to" in texts(ax) for ax in fig.axes)
 
 
 def test_saturation_is_what_random_vectors_give():
@@ -99,10 +99,24 @@ def test_order_tells_a_blind_layer_from_one_that_counts():
 
 
 def test_depth_replaces_and_adds():
-    _, data = fig_depth(TOKENS, lambda x: x.mean(0, keepdim=True).expand_as(x), NAMES, depth=2)
+    fig, data = fig_depth(TOKENS, lambda x: x.mean(0, keepdim=True).expand_as(x), depth=2)
     mean = np.array([0.5, 0.5, 0])
     np.testing.assert_allclose(data["replace"][1:], np.broadcast_to(mean, (2, 4, 3)))
     np.testing.assert_allclose(data["add"][2], TOKENS.numpy() + 3 * mean)
-    assert spread(data["replace"][1]) == 0
-    assert spread(TOKENS) == 1
-    assert spread(data["add"][2]) == pytest.approx(1 / 2.5)
+    np.testing.assert_allclose(data["replace distance"], [math.sqrt(2), 0, 0], atol=1e-6)  # red and green
+    np.testing.assert_allclose(data["add distance"], [math.sqrt(2)] * 3, atol=1e-6)
+    assert [texts(ax).count("1.41") for ax in fig.axes] == [1, 3]
+    apart = 0.5 + TOKENS.numpy() - mean  # the largest difference is 0.5, half of the scale
+    np.testing.assert_allclose(colours(fig.axes[1], 0.86), np.tile(apart, (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(colours(fig.axes[0], 0.86)[4:], 0.5, atol=1e-6)
+
+
+def test_one_colour_means_one_weight_in_every_table():
+    weak, strong = fig_attention(TOKENS, WEIGHTS / 2, NAMES)[0], fig_attention(TOKENS, WEIGHTS, NAMES)[0]
+    assert colours(weak.axes[0], 1)[1 * 4 + 1] == colours(strong.axes[0], 1)[0]  # 1 / 2 and 0.5
+
+
+def test_every_bar_has_its_number():
+    fig, _ = fig_temperatures(torch.tensor([0.0, 0.0, 0.0, 10.0]), TOKENS, NAMES, (1, 100))
+    assert texts(fig.axes[0]) == [".00", ".00", ".00", "1.0"]
+    assert texts(fig.axes[1]) == [".24", ".24", ".24", ".27"]

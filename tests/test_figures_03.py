@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
@@ -30,6 +29,8 @@ def test_rows_of_the_table_are_the_marked_patches():
         assert torch.equal(data["rows"][n].reshape(8, 10, 3), patch.permute(1, 2, 0))
     frames = [p for p in fig.axes[0].patches if to_hex(p.get_edgecolor()) == ACCENT]
     assert [(p.get_y(), p.get_x()) for p in frames] == [tuple(c) for c in data["corners"].tolist()]
+    marks = [tuple(line.get_ydata()) for line in fig.axes[1].lines]
+    assert marks == [(n + 0.5, n + 0.5) for n in (0, 6, 11)]
 
 
 def test_bars_of_the_shuffled_photo_are_coloured_where_they_differ():
@@ -75,26 +76,6 @@ def test_samples_show_the_largest_animal_of_each_class():
     assert data == {"a": 1, "b": 2, "c": 4}
     shown = fig.axes[4].images[0].get_array()  # second row, second column
     assert torch.equal(torch.as_tensor(shown), images.flip(-1)[2].permute(1, 2, 0))
-
-
-def test_similarity_is_the_cosine_without_the_common_mean():
-    positions = torch.randn(6, 10) + 5
-    _, data = figures.fig_positions({"one": positions}, (2, 3))
-    centred = positions - positions.mean(0)
-    for i in range(6):
-        expected = F.cosine_similarity(centred[i][None], centred, dim=1)
-        torch.testing.assert_close(data["one"][i], expected)
-
-
-def test_every_small_map_stands_where_its_position_stands():
-    places = torch.tensor([[row, column, 1.0] for row in range(2) for column in range(3)])
-    fig, data = figures.fig_positions({"places": places}, (2, 3))
-    picture = torch.as_tensor(fig.axes[0].images[0].get_array().filled(torch.nan))
-    assert picture.shape == (2 * 3 - 1, 3 * 4 - 1)
-    corner = picture[3:5, 8:11]  # the last place, (1, 2)
-    assert torch.equal(corner.flatten().float(), data["places"][5])
-    assert picture[2].isnan().all()
-    assert "neighbours" in fig.axes[0].get_title()
 
 
 def test_bars_are_as_long_as_the_scores():

@@ -59,10 +59,11 @@ def test_the_three_steps_are_those_of_torch(stride):
 
 def test_the_three_steps_light_window_and_column_in_the_colours_of_the_cells():
     fig, _ = fig_three_steps(X, KERNEL, positions=(4,))
-    colours = filled(fig.axes[0])
+    colours = {(round(y, 3), round(x, 3)): colour for (y, x), colour in filled(fig.axes[0]).items()}
     window = [(1 + 0.9, 1), (1 + 0.9, 2), (2 + 0.9, 1), (2 + 0.9, 2)]  # rows begin 0.9 below the words
-    column = [(k + 0.9, 4 + 3.7 + 4) for k in range(4)]
-    for places in (window, column):
+    column = [(k + 0.9, 6.2 + 4) for k in range(4)]
+    weights = [(5.8, 6.2 - 0.4 - 4 + k) for k in range(4)]
+    for places in (window, column, [(y, round(x, 3)) for y, x in weights]):
         assert tuple(colours[place] for place in places) == POSITION_COLOURS
 
 
@@ -81,6 +82,12 @@ def test_settings_read_what_a_convolution_reads(stride, padding, dilation):
     found = F.unfold(numbered, (1, 3), dilation, (0, padding), stride)[0].T  # [L, K]
     read = data["this"] + 1
     assert torch.equal(torch.where((read < 1) | (read > 7), 0, read).float(), found)
+
+
+def test_settings_name_the_pixels_left_over():
+    fig, _ = fig_settings(8, 3, {"even": (1, 0, 1), "rest": (2, 0, 1), "wide": (3, 1, 1)})
+    titles = [ax.get_title() for ax in fig.axes]
+    assert titles == ["even: 6 positions", "rest: 3 positions, 1 left over", "wide: 3 positions, 1 left over"]
 
 
 def test_weight_matrices_are_zero_where_no_input_arrives():
@@ -123,15 +130,18 @@ def test_counts_are_counted():
 
 
 def test_the_two_blocks_see_a_window_and_a_place():
-    fig, data = fig_two_blocks((6, 6), (2, 3))
-    window, place = torch.zeros(6, 6, dtype=torch.bool), torch.zeros(6, 6, dtype=torch.bool)
+    fig, data = fig_two_blocks((6, 8), (2, 3))
+    window, place = torch.zeros(6, 8, dtype=torch.bool), torch.zeros(6, 8, dtype=torch.bool)
     window[1:4, 2:5] = True
     place[0::2, 1::2] = True
     assert torch.equal(data["convolution"], window)
     assert torch.equal(data["unfold, transformer, fold"], place)
     for ax, seen in zip(fig.axes, data.values(), strict=True):
-        drawn = {(row - 1, column) for row, column in filled(ax) if column < 6}
+        drawn = {(row - 1, column) for row, column in filled(ax) if column < 8}
         assert drawn == {tuple(pixel) for pixel in seen.nonzero().tolist()}
+        assert [(row - 1, round(column - 20.4, 3)) for row, column in filled(ax) if column > 20] == [(2, 3)]
+        middle = [place for place in filled(ax) if 8 < place[1] < 20]
+        assert len(middle) == seen.sum() + 1  # what is seen, and the one result
 
 
 def test_seen_from_sees_an_identity_and_a_blur():
@@ -172,14 +182,3 @@ def test_the_checkers_references_are_the_library():
     )
     columns = checks._merged(0, 1, 2, 3, 4, 5)(x, (2, 3), 2)
     assert torch.equal(columns, F.unfold(x, (2, 3), stride=2))
-
-
-def test_unwatched_hides_a_reference_and_nothing_else():
-    from mvit_lib.course.guard import calls_noted
-
-    x = torch.randn(1, 1, 4, 4)
-    with calls_noted(("unfold",)) as found:
-        checks.unwatched(F.unfold)(x, 2)
-        assert found == []
-        F.unfold(x, 2)
-    assert found == ["unfold"]

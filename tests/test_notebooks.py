@@ -143,6 +143,16 @@ def test_every_exercise_is_a_stub_with_its_check_below(path):
 
 
 @every_notebook
+def test_what_a_message_tells_to_type_is_imported(path):
+    imported = set()
+    for cell in code_cells(read(path)):
+        if "mvit_lib.course" in cell.source and "%pip" not in cell.source:
+            nodes = ast.walk(ast.parse(cell.source))
+            imported |= {a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert {"check", "hint", "solution"} <= imported
+
+
+@every_notebook
 def test_the_end_has_formulas_and_five_questions(path):
     last = read(path).cells[-1].source
     assert "**What to keep**" in last

@@ -29,7 +29,16 @@ def draw() -> dict[str, Figure]:
         "course_map": fig_course_map()[0],
         "feature_maps": fig_feature_maps(x, features)[0],
         "partners": fig_partners(x, 100, 112, model)[0],
+        "pixelzoo": fig_contact_sheet()[0],
     }
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As a transparent PNG; `pixelzoo`, a sheet of noisy pictures, in fewer colours."""
+    if path.stem == "pixelzoo":
+        save_sheet(figure, path)
+    else:
+        figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
 
 
 def save_sheet(figure: Figure, path: Path) -> None:
@@ -43,8 +52,6 @@ def save_sheet(figure: Figure, path: Path) -> None:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, figure in draw().items():
-        figure.savefig(FOLDER / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
+        save(figure, FOLDER / f"{name}.png")
         plt.close(figure)
         print(f"figures/{name}.png")
-    save_sheet(fig_contact_sheet()[0], FOLDER / "pixelzoo.png")
-    print("figures/pixelzoo.png")

@@ -58,7 +58,7 @@ def moves_like(
 
     suspects: question -> what the function would be, if the answer to the question were yes.
     """
-    x = numbered(*shape)
+    x = numbered(*shape) + 1  # so that a 0 is nobody's element
     where = f"on a tensor of shape {list(shape)}{_listed(arguments)}:"
     expected = reference(x.clone(), *arguments)
     ask = partial(_question, suspects, x, *arguments)
@@ -76,11 +76,11 @@ def moves_like(
 
 
 def _origin(value: Tensor, x: Tensor) -> str:
-    """Where in the numbered tensor x a value comes from."""
+    """Where a value comes from in the tensor x, which is numbered from 1."""
     number = value.item()
-    if not 0 <= number < x.numel() or number != int(number):
+    if not 1 <= number <= x.numel() or number != int(number):
         return f"{number:g}, which is none of the input's elements"
-    place = [int(i) for i in torch.unravel_index(torch.tensor(int(number)), x.shape)]
+    place = [int(i) for i in torch.unravel_index(torch.tensor(int(number) - 1), x.shape)]
     return f"the element from {place}"
 
 
@@ -136,8 +136,8 @@ def keeps_dtype(function: Function, *arguments: Any) -> None:
     result = function(*map(_copy, doubles))
     if result.dtype != torch.float64:
         raise Wrong(
-            f"given float64 your function returns {result.dtype}: did you make a new tensor without "
-            "dtype=x.dtype?"
+            f"given float64 your function returns {result.dtype}: did you make a new tensor without passing "
+            "on the dtype of what you were given?"
         )
 
 

@@ -1,4 +1,4 @@
-"""Plausible wrong answers to the exercises of notebook 01, each with the message that must refuse it."""
+"""Plausible wrong answers to the exercises 01.3 to 01.5, each with the message that must refuse it."""
 
 import math
 
@@ -7,133 +7,11 @@ import torch.nn.functional as F
 
 from mvit_lib.patches import fold_patches, unfold_patches
 
-# --- 01.1
-
-
-def adds_instead_of_multiplying(index, strides):
-    return sum(index) + sum(strides)
-
-
-def strides_reversed(index, strides):
-    return sum(i * s for i, s in zip(index, strides[::-1], strict=True))
-
-
-def multiplies_all(index, strides):
-    return math.prod(i * s for i, s in zip(index, strides, strict=True))
-
-
-def two_axes_only(index, strides):
-    return index[0] * strides[0] + index[1] * strides[1]
-
-
-def last_stride_is_one(index, strides):
-    return sum(i * s for i, s in zip(index[:-1], strides[:-1], strict=True)) + index[-1]
-
-
-def forgets_the_last_axis(index, strides):
-    return sum(i * s for i, s in zip(index[:-1], strides[:-1], strict=True))
-
-
-def multiplies_tuples(index, strides):
-    return index * strides
-
-
-def returns_the_steps(index, strides):
-    return [i * s for i, s in zip(index, strides, strict=True)]
+# --- 01.3
 
 
 def forgets_return(*args):
     pass
-
-
-# --- 01.2
-
-
-def split(x, patch):
-    B, C, H, W = x.shape
-    return x.reshape(B, C, H // patch[0], patch[0], W // patch[1], patch[1])
-
-
-def depth_shape(x, patch):
-    return len(x), -1, x.shape[2] // patch[0], x.shape[3] // patch[1]
-
-
-def depth_by_reshape(x, patch):
-    return x.reshape(depth_shape(x, patch))
-
-
-def channel_before_place(x, patch):
-    return split(x, patch).permute(0, 1, 3, 5, 2, 4).reshape(depth_shape(x, patch))
-
-
-def places_column_by_column(x, patch):
-    return split(x, patch).permute(0, 5, 3, 1, 2, 4).reshape(depth_shape(x, patch))
-
-
-def patches_column_by_column(x, patch):
-    return split(x, patch).permute(0, 3, 5, 1, 4, 2).reshape(depth_shape(x, patch))
-
-
-def splits_the_wrong_way(x, patch):
-    (B, C, H, W), (ph, pw) = x.shape, patch
-    x = x.reshape(B, C, ph, H // ph, pw, W // pw).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(B, ph * pw * C, H // ph, W // pw)
-
-
-def patches_into_channels(x, patch):
-    x = split(x, patch).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(len(x), -1, *patch)
-
-
-def forgets_to_merge(x, patch):
-    return split(x, patch).permute(0, 3, 5, 1, 2, 4)
-
-
-def leaves_channels_last(x, patch):
-    return split(x, patch).permute(0, 2, 4, 3, 5, 1).flatten(3)
-
-
-def views_the_permuted(x, patch):
-    return split(x, patch).permute(0, 3, 5, 1, 2, 4).view(depth_shape(x, patch))
-
-
-def divides_with_one_slash(x, patch):
-    (B, C, H, W), (ph, pw) = x.shape, patch
-    return x.reshape(B, C, H / ph, ph, W / pw, pw)
-
-
-def forgets_an_axis(x, patch):
-    return split(x, patch).permute(0, 3, 5, 2, 4)
-
-
-def in_float32(x, patch):
-    return right_depth(x, patch).float()
-
-
-def right_depth(x, patch):
-    return split(x, patch).permute(0, 3, 5, 1, 2, 4).reshape(depth_shape(x, patch))
-
-
-def loses_the_gradient(x, patch):
-    return torch.from_numpy(right_depth(x, patch).detach().numpy())
-
-
-def clears_its_input(x, patch):
-    result = right_depth(x, patch).clone()
-    x.zero_()
-    return result
-
-
-def by_pixel_unshuffle(x, patch):
-    if patch[0] != patch[1]:  # works for square patches only
-        F.pixel_unshuffle(x, 1)
-        return right_depth(x, patch)
-    B, C, H, W = x.shape
-    x = F.pixel_unshuffle(x, patch[0]).reshape(B, C, -1, H // patch[0], W // patch[1])
-    return x.transpose(1, 2).reshape(depth_shape(x, patch))
-
-
-# --- 01.3
 
 
 def the_place_itself(move, shape, place):
@@ -187,11 +65,48 @@ def reads_the_input(move, shape, place):
     return tuple(int(i) for i in torch.unravel_index(x[place], shape))
 
 
+def swaps_quotient_and_rest(move, shape, place):
+    number = the_number_itself(move, shape, place)
+    index = []
+    for n in reversed(shape):
+        quotient, number = divmod(number, n)
+        index.append(quotient)
+    return tuple(reversed(index))
+
+
+def two_axes_of_three(move, shape, place):
+    return divmod(the_number_itself(move, shape, place), shape[-1])
+
+
+def found_by_nonzero(move, shape, place):
+    x = torch.arange(math.prod(shape)).reshape(shape)
+    return (x == move(x)[place]).nonzero()
+
+
+def gives_a_list(move, shape, place):
+    return found_by_nonzero(move, shape, place)[0].tolist()
+
+
+def gives_a_tensor(move, shape, place):
+    return found_by_nonzero(move, shape, place)[0]
+
+
+def by_strides(move, shape, place):
+    moved = move(torch.zeros(shape))
+    at = moved.storage_offset() + sum(i * s for i, s in zip(place, moved.stride(), strict=True))
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(at), shape))
+
+
 def arange_of_a_tuple(move, shape, place):
     return move(torch.arange(shape))[place]
 
 
 # --- 01.4
+
+
+def split(x, patch):
+    B, C, H, W = x.shape
+    return x.reshape(B, C, H // patch[0], patch[0], W // patch[1], patch[1])
 
 
 def token_shape(x, patch):
@@ -229,7 +144,7 @@ def unfold_splits_the_wrong_way(x, patch):
     return x.reshape(B, ph * pw, -1, D)
 
 
-def patches_as_sequences(x, patch):
+def patches_as_lists(x, patch):
     return right_unfold(x, patch).transpose(1, 2)
 
 
@@ -243,6 +158,44 @@ def tokens_of_vit(x, patch):
 
 def right_unfold(x, patch):
     return split(x, patch).permute(0, 3, 5, 2, 4, 1).reshape(token_shape(x, patch))
+
+
+def views_the_permuted(x, patch):
+    return split(x, patch).permute(0, 3, 5, 2, 4, 1).view(token_shape(x, patch))
+
+
+def divides_with_one_slash(x, patch):
+    (B, D, H, W), (ph, pw) = x.shape, patch
+    return x.reshape(B, D, H / ph, ph, W / pw, pw)
+
+
+def forgets_an_axis(x, patch):
+    return split(x, patch).permute(0, 3, 5, 2, 4)
+
+
+def in_float32(x, patch):
+    return right_unfold(x, patch).float()
+
+
+def loses_the_gradient(x, patch):
+    return torch.from_numpy(right_unfold(x, patch).detach().numpy())
+
+
+def clears_its_input(x, patch):
+    result = right_unfold(x, patch).clone()
+    x.zero_()
+    return result
+
+
+def unfold_by_own_strides(x, patch):
+    (B, D, H, W), (ph, pw) = x.shape, patch
+    lengths = (B, ph, pw, H // ph, W // pw, D)
+    return x.as_strided(lengths, (D * H * W, W, 1, ph * W, pw, H * W)).reshape(token_shape(x, patch))
+
+
+def by_torch(x, patch):
+    columns = F.unfold(x, patch, stride=patch)
+    return columns.reshape(len(x), x.shape[1], patch[0] * patch[1], -1).permute(0, 2, 3, 1)
 
 
 def patch_always_two(x, patch):
@@ -281,6 +234,8 @@ def fold_from(axes, order):
 fold_axes_swapped = fold_from("srij", (0, 5, 3, 2, 4, 1))
 splits_n_the_wrong_way = fold_from("rsji", (0, 5, 4, 1, 3, 2))
 merges_ph_before_rows = fold_from("rsij", (0, 5, 1, 3, 2, 4))
+unfold_once_more = fold_from("rsij", (0, 3, 5, 2, 4, 1))
+patch_after_patch = fold_from("rsij", (0, 5, 3, 4, 1, 2))
 leaves_d_last = fold_from("rsij", (0, 3, 1, 4, 2, 5))
 
 
@@ -302,7 +257,27 @@ def forgets_the_last_merge(tokens, size, patch):
 
 def only_squares(tokens, size, patch):
     side = int(tokens.shape[2] ** 0.5)
-    return tokens.reshape(len(tokens), *patch, side, side, -1)
+    x = tokens.reshape(len(tokens), *patch, side, side, -1).permute(0, 5, 3, 1, 4, 2)
+    return x.reshape(len(tokens), -1, side * patch[0], side * patch[1])
+
+
+def squares_inside(tokens, size, patch):
+    return only_squares(tokens, size, patch).reshape(len(tokens), -1, *size)
+
+
+def size_as_width_and_height(tokens, size, patch):
+    return right_fold(tokens, (size[1], size[0]), patch)
+
+
+def one_column_of_patches(tokens, size, patch):
+    return tokens.reshape(len(tokens), *patch, size[0], size[1], -1)
+
+
+def fold_by_own_strides(tokens, size, patch):
+    (B, P, N, D), (H, W), (ph, pw) = tokens.shape, size, patch
+    lengths = (B, D, H // ph, ph, W // pw, pw)
+    x = tokens.as_strided(lengths, (P * N * D, 1, W // pw * D, pw * N * D, D, N * D))
+    return x.reshape(B, D, H, W)
 
 
 def fold_in_place(tokens, size, patch):
@@ -316,35 +291,6 @@ def fold_by_the_library(tokens, size, patch):
 
 
 MUTANTS = {
-    "01.1": {
-        adds_instead_of_multiplying: "Did you add index and stride",
-        strides_reversed: "strides in reverse order",
-        multiplies_all: "Did you multiply the walks",
-        two_axes_only: "Did you use only the first two axes",
-        last_stride_is_one: "Did you take the last stride for 1",
-        forgets_the_last_axis: "Did you forget the last axis",
-        multiplies_tuples: "multiply them pair by pair",
-        returns_the_steps: "expected a whole number, got [60, 40, 5, 3]",
-        forgets_return: "did you forget `return`",
-    },
-    "01.2": {
-        depth_by_reshape: "Did you reshape in one go",
-        channel_before_place: "PyTorch's order of channels",
-        places_column_by_column: "Did you swap the two in-patch axes",
-        patches_column_by_column: "Did you swap nH and nW",
-        splits_the_wrong_way: "Did you split H into (ph, nH)",
-        patches_into_channels: "patches in the channels, places in the map",
-        forgets_to_merge: "merge the three of the channels",
-        leaves_channels_last: "The channels stand last here",
-        views_the_permuted: "view cannot walk a permuted tensor",
-        divides_with_one_slash: "divide with // instead of /",
-        forgets_an_axis: "permute wants every axis exactly once",
-        in_float32: "given float64 your function returns torch.float32",
-        loses_the_gradient: "no gradient comes back",
-        clears_its_input: "changes its first argument",
-        by_pixel_unshuffle: "`pixel_unshuffle` does what you are to build",
-        forgets_return: "did you forget `return`",
-    },
     "01.3": {
         the_place_itself: "That is the place in the output",
         the_number_itself: "turn it into one index per axis",
@@ -354,6 +300,12 @@ MUTANTS = {
         numbers_the_output: "Did you number the output",
         where_it_goes: "where the input's element goes to",
         reads_the_input: "That is the place in the output",
+        swaps_quotient_and_rest: "Did you swap quotient and rest",
+        two_axes_of_three: "expected 3 indices, got 2",
+        found_by_nonzero: "nonzero() gives a row for every hit",
+        gives_a_list: "expected a tuple of 3 indices, got the list",
+        gives_a_tensor: "expected a tuple of 3 indices, got the Tensor",
+        by_strides: "Did you follow strides",
         arange_of_a_tuple: "arange wants a count",
         forgets_return: "did you forget `return`",
     },
@@ -365,9 +317,17 @@ MUTANTS = {
         merges_before_moving_d: "That cuts through the tokens",
         patches_before_places: "Did you put patches before places",
         unfold_splits_the_wrong_way: "Did you split H into (ph, nH)",
-        patches_as_sequences: "a sequence is a place",
+        patches_as_lists: "a list is a place",
         channels_before_tokens: "The D numbers of a token stand last",
         tokens_of_vit: "what ViT wants",
+        views_the_permuted: "view cannot merge axes",
+        divides_with_one_slash: "divide with // instead of /",
+        forgets_an_axis: "permute wants every axis exactly once",
+        in_float32: "given float64 your function returns torch.float32",
+        loses_the_gradient: "no gradient comes back",
+        clears_its_input: "changes its first argument",
+        unfold_by_own_strides: "Did you compute strides from the lengths",
+        by_torch: "`unfold` and `im2col` do what you are to build",
         patch_always_two: "is invalid for input of size",
         unpacks_three: "unpack it into as many names",
         by_the_library: "`mvit_lib` does what you are to build",
@@ -382,7 +342,13 @@ MUTANTS = {
         returns_channels_last: "bring D in front of H and W",
         swaps_rows_and_columns: "Rows and columns are swapped",
         forgets_the_last_merge: "merge (nH, ph) into H",
-        only_squares: "is invalid for input of size",
+        unfold_once_more: "Did you use unfold's own permute",
+        patch_after_patch: "Did you write patch after patch",
+        only_squares: "take √N patches per row",
+        squares_inside: "take √N patches per row",
+        size_as_width_and_height: "Did you read size as (W, H)",
+        one_column_of_patches: "rows first; N splits into nH",
+        fold_by_own_strides: "Did you compute strides from the lengths",
         fold_in_place: "changes its first argument",
         fold_by_the_library: "`mvit_lib` does what you are to build",
     },

@@ -95,6 +95,14 @@ def divides_to_floats(x, patch):
     return x.reshape(B, C, H / patch[0], patch[0], W / patch[1], patch[1])
 
 
+def bands_of_pixels(x, patch):
+    return x.permute(0, 2, 3, 1).reshape(*_rows(x, patch))
+
+
+def forgets_a_dimension(x, patch):
+    return _split(x, patch).permute(0, 2, 4, 3, 5, 1).reshape(_rows(x, patch)[1], -1, len(x), 7)
+
+
 def the_librarys(x, patch):
     return patches.patchify(x, patch)
 
@@ -164,6 +172,8 @@ MUTANTS = {
         view_after_permute: "view cannot copy them. reshape can",
         permutes_too_early: "split the axes by reshape first",
         divides_to_floats: "An axis needs //",
+        bands_of_pixels: "Did you cut the picture's rows into pieces",
+        forgets_a_dimension: "(input [2, 3, 4, 15], (2, 3))",
         the_librarys: "does what you are to build",
     },
     "03.2": {

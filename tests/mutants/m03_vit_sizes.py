@@ -79,6 +79,22 @@ def counts_the_classifier_twice(image, patch, D, L, r, num_classes):
     return _vit(image, patch, D, L, r, num_classes) + D * num_classes
 
 
+def h_twice(image, patch, *rest):
+    return _vit(image, patch, *rest, N=(image[0] // patch[0]) * (image[0] // patch[1]))
+
+
+def four_times_as_wide(image, patch, D, L, r, num_classes):
+    return _vit(image, patch, D, L, 4, num_classes)
+
+
+def a_float(*case):
+    return float(_vit(*case))
+
+
+def a_tensor(*case):
+    return torch.tensor(_vit(*case))
+
+
 def pairs_multiplied(image, patch, D, L, r, num_classes):
     return image * patch
 
@@ -139,6 +155,22 @@ def a_ratio(N, D, r):
     return linear, attention, linear / attention
 
 
+def flops(N, D, r):
+    return 2 * (4 + 2 * r) * N * D**2, 4 * N**2 * D, (2 + r) * D
+
+
+def flops_of_the_products(N, D, r):
+    return (4 + 2 * r) * N * D**2, 4 * N**2 * D, (2 + r) * D
+
+
+def one_more_token(N, D, r):
+    return (4 + 2 * r) * (N + 1) * D**2, 2 * (N + 1) ** 2 * D, (2 + r) * D
+
+
+def wrong_order(N, D, r):
+    return 2 * N**2 * D, (4 + 2 * r) * N * D**2, (2 + r) * D
+
+
 def two_numbers(N, D, r):
     return (4 + 2 * r) * N * D**2, 2 * N**2 * D
 
@@ -192,6 +224,25 @@ def old_grid_swapped(positions, old, new):
     return _with(positions, old[::-1], new)
 
 
+def new_grid_swapped(positions, old, new):
+    return _with(positions, old, new[::-1])
+
+
+def old_grid_turned(positions, old, new):
+    maps = positions[:, 1:].reshape(1, *old, -1).permute(0, 3, 2, 1)
+    return torch.cat([positions[:, :1], _grow(maps, new).flatten(2).transpose(1, 2)], dim=1)
+
+
+def reshapes_on_the_way_in(positions, old, new):
+    maps = _grow(positions[:, 1:].reshape(1, -1, *old), new)
+    return torch.cat([positions[:, :1], maps.flatten(2).transpose(1, 2)], dim=1)
+
+
+def forgets_to_permute(positions, old, new):
+    maps = _grow(positions[:, 1:].reshape(1, *old, -1), new)
+    return torch.cat([positions[:, :1], maps.flatten(2).transpose(1, 2)], dim=1)
+
+
 def class_token_last(positions, old, new):
     return _with(positions, old, new).roll(-1, 1)
 
@@ -225,10 +276,10 @@ MUTANTS = {
     "03.3": {
         no_biases: "Did you leave out all biases",
         no_norms: "Did you leave out the LayerNorms",
-        no_class_token: "the class token, or the position of the class token",
+        no_class_token: "the class token, or of the position of the class token",
         no_class_token_at_all: "Did you leave out the class token and its position",
         no_last_norm: "the last LayerNorm",
-        no_positions: "Just as many has the positions of the patches",
+        no_positions: "That is the size of the positions of the patches",
         one_matrix_for_qkv: "There are three.",
         nothing_behind_attention: "Did you forget the linear layer behind attention",
         grey_pixels: "Did you forget that a pixel has 3 channels",
@@ -238,6 +289,10 @@ MUTANTS = {
         positions_for_pixels: "Positions belong to patches",
         positions_in_every_layer: "They are added once",
         counts_the_classifier_twice: "Did you count twice: the weights of the classifier",
+        h_twice: "Did you use H twice",
+        four_times_as_wide: "Did you take r = 4 for granted",
+        a_float: "expected an int, got float",
+        a_tensor: "expected an int, got a tensor",
         pairs_multiplied: "are pairs, (rows, columns)",
         returns_nothing: "did you forget `return`",
     },
@@ -254,10 +309,14 @@ MUTANTS = {
         crossing_always_six: "Did you take r = 4 for granted",
         crossing_with_n: "Did you leave N in it",
         a_ratio: "Did you give back a ratio",
+        flops: "One MAC is both",
+        flops_of_the_products: "One MAC is both",
+        one_more_token: "N counts all tokens",
+        wrong_order: "The linear layers come first",
         two_numbers: "expected three numbers",
     },
     "03.5": {
-        reshapes_to_channels_first: "Did you reshape to [1, D, nH, nW]",
+        reshapes_to_channels_first: "Did you reshape to [1, D, nH, nW] and back",
         reshapes_back: "Did you reshape back without moving D",
         stretches_the_list: "Did you stretch the list of tokens",
         stretches_the_class_token_too: "Did you stretch the class token's position along",
@@ -265,9 +324,13 @@ MUTANTS = {
         corners_aligned: "Did you set align_corners=True",
         bicubic: "Is that bicubic",
         old_grid_swapped: "Did you swap nH and nW of the old grid",
+        new_grid_swapped: "of the new grid",
+        old_grid_turned: "Did you turn the old grid",
+        reshapes_on_the_way_in: "Did you reshape to [1, D, nH, nW]? That",
+        forgets_to_permute: "Did you permute to [1, D, nH, nW] before interpolate",
         class_token_last: "Is the class token's position at the end",
         class_token_zero: "Did you set the class token's position to zero",
-        class_token_lost: "expected [1, 49, 3]",
+        class_token_lost: "expected [1, 49, 6]",
         without_the_map: "Give it a map [1, D, nH, nW]",
         class_token_left_in: "did you take the class token off first",
         forgets_to_flatten: "a map has one axis too many",

@@ -98,6 +98,13 @@ def output_as_large_as_input(x, kernel, stride, dilation):
     return y
 
 
+def swaps_kernel_axes(x, kernel, stride, dilation):
+    def term(i, j, u, v):
+        return kernel[v, u] * x[i * stride + u * dilation, j * stride + v * dilation]
+
+    return loops(x, kernel, stride, dilation, term)
+
+
 def slice_without_dilation_step(x, kernel, stride, dilation):
     (H, W), (kh, kw) = x.shape, kernel.shape
     oH, oW = (H - dilation * (kh - 1) - 1) // stride + 1, (W - dilation * (kw - 1) - 1) // stride + 1
@@ -165,6 +172,22 @@ def stacked_in_front(x, kernel_size, stride):
     columns = right_columns(x, kernel_size, stride)
     cells = windows_of(x, kernel_size, stride).permute(4, 5, 0, 1, 2, 3)
     return cells.reshape(columns.shape)
+
+
+def stacks_windows_and_reshapes(x, kernel_size, stride):
+    columns = right_columns(x, kernel_size, stride)
+    return torch.stack(columns.unbind(2)).reshape(columns.shape)
+
+
+def forgets_the_stride(x, kernel_size, stride):
+    return right_columns(x, kernel_size, 1)
+
+
+def starts_one_apart(x, kernel_size, stride):
+    (kh, kw) = kernel_size
+    oH, oW = ((n - k) // stride + 1 for n, k in zip(x.shape[2:], kernel_size, strict=True))
+    windows = [x[:, :, i : i + kh, j : j + kw].flatten(1) for i in range(oH) for j in range(oW)]
+    return torch.stack(windows, dim=2)
 
 
 def open_slices(x, kernel_size, stride):
@@ -294,6 +317,21 @@ def mean_of_overlaps(columns, size, kernel_size, stride):
     return writes(columns, size, kernel_size, stride) / counts.clamp(min=1)
 
 
+def adds_by_index(columns, size, kernel_size, stride):
+    B, C = len(columns), columns.shape[1] // (kernel_size[0] * kernel_size[1])
+    pixels = torch.arange(size[0] * size[1]).reshape(1, 1, *size)
+    places = right_columns(pixels, kernel_size, stride).flatten()
+    x = columns.new_zeros(B, C, size[0] * size[1])
+    x[:, :, places] += columns.reshape(B, C, -1)
+    return x.reshape(B, C, *size)
+
+
+def by_autograd(columns, size, kernel_size, stride):
+    C = columns.shape[1] // (kernel_size[0] * kernel_size[1])
+    x = columns.new_zeros(len(columns), C, *size).requires_grad_()
+    return torch.autograd.grad(right_columns(x, kernel_size, stride), x, columns)[0]
+
+
 def rows_pixel_by_pixel(columns, size, kernel_size, stride):
     return writes(columns, size, kernel_size, stride, rows_inside=True)
 
@@ -353,7 +391,8 @@ MUTANTS = {
         flips_the_kernel: "Did you turn the kernel around?",
         forgets_stride: "Do your windows start one pixel apart?",
         forgets_dilation: "Are the pixels of your window neighbours?",
-        output_as_large_as_input: "A window runs over the edge of the map",
+        swaps_kernel_axes: "You read outside the kernel [2, 3]",
+        output_as_large_as_input: "A window runs over the edge",
         slice_without_dilation_step: "Slice and kernel differ in shape",
         float_size: "`//` divides and rounds down",
         through_item: "no gradient comes back",
@@ -362,9 +401,12 @@ MUTANTS = {
     "04.3": {
         pixel_by_pixel: "Do your rows run pixel by pixel?",
         columns_of_the_kernel_first: "Does u run faster than v?",
-        windows_as_rows: "your windows are rows, not columns",
+        windows_as_rows: "Are your windows rows?",
         reshaped_rows: "Did you reshape where you wanted to swap axes?",
         stacked_in_front: "Is the new axis of your stack in front of the batch?",
+        stacks_windows_and_reshapes: "Did you stack the windows in front and reshape?",
+        forgets_the_stride: "Did you leave out the stride?",
+        starts_one_apart: "Do your windows start one pixel apart?",
         open_slices: "Your slices differ in length",
         forgets_channels: "Are there C·K² rows and oH·oW columns in it?",
         through_numpy: "no gradient comes back",
@@ -390,9 +432,11 @@ MUTANTS = {
         rows_pixel_by_pixel: "Do you read the rows as K² cells with C channels inside?",
         covered: "your result has shape [2, 3, 6, 7], expected [2, 3, 6, 8]",
         unread_pixels_first: "goes to another pixel than the one unfold reads for it",
-        adds_to_open_slices: "You add more or fewer numbers than fit",
+        adds_to_open_slices: "More or fewer numbers than fit",
         one_channel_only: "Let -1 find C",
-        fills_with_float32: "did you make a new tensor without dtype=x.dtype?",
+        adds_by_index: "there it needs x.index_add_",
+        by_autograd: "only with create_graph=True",
+        fills_with_float32: "here it is columns.dtype",
         calls_fold: "`fold` does what you are to build",
         calls_col2im: "`mvit_lib` does what you are to build",
     },

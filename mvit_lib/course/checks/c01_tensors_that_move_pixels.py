@@ -1,4 +1,4 @@
-"""The checkers of notebook 01. References slice with steps, so they share no line with any answer."""
+"""The checkers of 01.3 to 01.5. References slice with steps, so they share no line with any answer."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mvit_lib.course.checks.c01_lines_of_numbers import walk, whole_number
 from mvit_lib.course.engine import Exercise
 from mvit_lib.course.probes import (
     Wrong,
@@ -16,60 +17,11 @@ from mvit_lib.course.probes import (
     leaves_alone,
     lets_gradient_flow,
     moves_like,
+    normal,
     numbered,
 )
 
 Move = Callable[..., Tensor]
-
-# --- 01.1 ------------------------------------------------------------------------------------------------
-
-LINES = (
-    ((1, 2, 1, 3), (60, 20, 5, 1), "channels-first"),
-    ((1, 2, 3, 4), (60, 1, 15, 3), "channels-last"),
-    ((1, 2), (4, 1), "rows of four"),
-    ((2, 1), (1, 4), "the transposed"),
-    ((0, 0, 0), (6, 3, 1), "the first element"),
-)
-OFFSET_MISTAKES: dict[str, Callable[[list[int], list[int]], int]] = {
-    "Did you add index and stride? One step is repeated index times.": lambda i, s: sum(i) + sum(s),
-    "Did you take the strides in reverse order?": lambda i, s: _walk(i, s[::-1]),
-    "Did you multiply the walks? They come one after the other.": lambda i, s: math.prod(map(_times, i, s)),
-    "Did you forget the last axis?": lambda i, s: _walk(i[:-1], s[:-1]),
-    "Did you take the last stride for 1? Here it is not.": lambda i, s: _walk(i[:-1], s[:-1]) + i[-1],
-    "Did you use only the first two axes?": lambda i, s: _walk(i[:2], s[:2]),
-}
-
-
-def _times(index: int, stride: int) -> int:
-    return index * stride
-
-
-def _walk(index: Sequence[int], strides: Sequence[int]) -> int:
-    return sum(map(_times, index, strides))
-
-
-def check_offset(offset: Callable) -> None:
-    """A whole number for every layout; the same formula serves all of them."""
-    for index, strides, layout in LINES:
-        where = f"{layout}, index {index}, strides {strides}:"
-        expected = _walk(index, strides)
-        found = whole_number(offset(index, strides), where)
-        if found != expected:
-            questions = (q for q, mistake in OFFSET_MISTAKES.items() if mistake(index, strides) == found)
-            raise Wrong(
-                f"{where} you get {found}, expected {expected}.\n      {next(questions, '')}".rstrip()
-            )
-
-
-def whole_number(answer: Any, where: str) -> int:
-    """The answer as an int, if it is one."""
-    if answer is None:
-        raise Wrong(f"{where} got None: did you forget `return`?")
-    is_int = hasattr(answer, "__index__") and (not isinstance(answer, Tensor) or answer.dim() == 0)
-    if not is_int:
-        raise Wrong(f"{where} expected a whole number, got {answer!r:.60}")
-    return int(answer)
-
 
 # --- the moves of patches --------------------------------------------------------------------------------
 # A mistake is spelled by the axes that a learner splits into and the order they are permuted to, one letter
@@ -77,27 +29,15 @@ def whole_number(answer: Any, where: str) -> int:
 
 # B > 1, C > 1, not square, ph ≠ pw, and nH, nW, P, N all different.
 MAP, PATCH = (2, 3, 4, 15), (2, 3)
+# Patches of 2 × 3 tile this map turned by 90° too, and N = 36 is a square number: who assumes either is seen.
+TOKENS, SIZE = (2, 6, 36, 5), (18, 12)
 RESHAPED = "Did you reshape in one go? reshape keeps the reading order: it sorts nothing."
 IN_PATCH = "Did you swap the two in-patch axes? p counts the places row by row: p = r·pw + s."
 SPLIT = "Did you split H into (ph, nH)? The row inside a patch runs faster: H splits into (nH, ph)."
 
-DEPTH_MISTAKES = {
-    RESHAPED: "bcirjs bcirjs",
-    "Did you put c before p? c·P + p is PyTorch's order of channels; here it is p·C + c.": "bcirjs bcrsij",
-    IN_PATCH: "bcirjs bsrcij",
-    "Did you swap nH and nW before you merged?": "bcirjs brscji",
-    SPLIT: "bcrisj brscij",
-}
-DEPTH_SHAPES = {
-    "b ijc r s": "That is patches in the channels, places in the map: the map keeps the patches.",
-    "b rsc j i": "Rows and columns of the map are swapped.",
-    "b r s c i j": "The axes are all there: merge the three of the channels into one.",
-    "b rs c i j": "Merge C too: place and channel share one axis of length P·C.",
-    "b i j rsc": "The channels stand last here: bring them in front of the map.",
-}
 UNFOLD_MISTAKES = {
     RESHAPED: "bcirjs bcirjs",
-    "Did you reshape without splitting H and W? A sequence is now a band of the map's rows.": "bcirjs birjsc",
+    "Did you reshape without splitting H and W? A list is now a band of the map's rows.": "bcirjs birjsc",
     IN_PATCH: "bcirjs bsrijc",
     "Did you count the patches column by column? t counts them row by row: t = i·nW + j.": "bcirjs brsjic",
     "Did you merge while D stood before the patches? That cuts through the tokens.": "bcirjs brscij",
@@ -105,14 +45,17 @@ UNFOLD_MISTAKES = {
     SPLIT: "bcrisj brsijc",
 }
 UNFOLD_SHAPES = {
-    "b ij rs c": "Patches come first there: a sequence is a place, and its tokens are the patches.",
+    "b ij rs c": "Patches come first there: a list is a place, and it has a token from each patch.",
     "b rs c ij": "The D numbers of a token stand last: move the channels behind the patches.",
     "b ij rsc": "That is whole patches as tokens, what ViT wants. Keep place and channel apart.",
     "b r s i j c": "You moved the axes: now merge (ph, pw) into P and (nH, nW) into N.",
 }
+GRID = "Did you read size as (W, H), or take √N patches per row? nH = H/ph and nW = W/pw."
 FOLD_MISTAKES = {
     RESHAPED: "brsijc brsijc",
-    "Did you move D to the front and reshape? Each sequence lands in a band of rows.": "brsijc bcrsij",
+    "Did you use unfold's own permute? Going back every axis needs its old place again.": "brsijc bicsjr",
+    "Did you move D to the front and reshape? Each list lands in a band of rows.": "brsijc bcrsij",
+    "Did you write patch after patch? In H the axes stand (nH, ph), in W (nW, pw).": "brsijc bcijrs",
     IN_PATCH: "bsrijc bcirjs",
     "Did you split N into (nW, nH)? The patches were counted row by row: (nH, nW).": "brsjic bcirjs",
     "Did you merge (ph, nH) into H? The row inside a patch runs faster: (nH, ph).": "brsijc bcrisj",
@@ -120,7 +63,7 @@ FOLD_MISTAKES = {
 }
 FOLD_SHAPES = {
     "b ir js c": "The channels stand last: bring D in front of H and W.",
-    "b c js ir": "Rows and columns are swapped.",
+    "b c js ir": "Rows and columns are swapped. " + GRID,
     "b c i r j s": "The axes are in order: merge (nH, ph) into H and (nW, pw) into W.",
 }
 
@@ -128,11 +71,6 @@ FOLD_SHAPES = {
 def _places(patch: tuple[int, int]) -> list[tuple[int, int]]:
     """The places (r, s) inside a patch, row by row."""
     return [(r, s) for r in range(patch[0]) for s in range(patch[1])]
-
-
-def space_to_depth(x: Tensor, patch: tuple[int, int]) -> Tensor:
-    """[B, C, H, W] -> [B, P·C, nH, nW]: the pixels of place p in channels p·C … p·C + C − 1."""
-    return torch.cat([x[:, :, r :: patch[0], s :: patch[1]] for r, s in _places(patch)], dim=1)
 
 
 def unfold(x: Tensor, patch: tuple[int, int]) -> Tensor:
@@ -168,12 +106,19 @@ def _mistake(spelled: str, target: Move) -> Move:
     return mistake
 
 
+def _fold_turned(tokens: Tensor, size: tuple[int, int], patch: tuple[int, int]) -> Tensor:
+    """Fold on the patches of a map of size (W, H)."""
+    grid = size[1] // patch[0], size[0] // patch[1]
+    x = tokens.reshape(len(tokens), *patch, *grid, -1)  # [B, ph, pw, nH, nW, D]
+    return x.permute(0, 5, 3, 1, 4, 2).reshape(len(tokens), -1, *size)  # [B, D, H, W]
+
+
 def _check_move(
     function: Move,
     target: Move,
     cases: Sequence[tuple],
     shapes: Mapping[str, str],
-    mistakes: Mapping[str, str],
+    suspects: Mapping[str, Move],
 ) -> None:
     """Shape, provenance on numbered tensors, then what every move of numbers owes its caller.
 
@@ -189,31 +134,46 @@ def _check_move(
         if isinstance(answer, Tensor) and list(answer.shape) == wrong != expected:
             raise Wrong(f"{where} your result has shape {wrong}, expected {expected}.\n      {meaning}")
     is_tensor(answer, expected, where)
-    suspects = {question: _mistake(spelled, target) for question, spelled in mistakes.items()}
     for case in cases:
         moves_like(function, target, *case, suspects=suspects)
-    x = torch.randn(shape)
+    _reads_any_layout(function, target, *cases[0])
+    x = normal(*shape)
     leaves_alone(function, x, *arguments)
     keeps_dtype(function, x, *arguments)
     lets_gradient_flow(function, x, *arguments)
 
 
-def check_space_to_depth(function: Move) -> None:
-    """Two maps, neither square."""
-    cases = ((MAP, PATCH), ((1, 2, 6, 4), (3, 2)))
-    _check_move(function, space_to_depth, cases, DEPTH_SHAPES, DEPTH_MISTAKES)
+def _reads_any_layout(function: Move, target: Move, shape: Sequence[int], *arguments: Any) -> None:
+    """The same elements stored in another order make the same result."""
+    x = numbered(*shape).contiguous(memory_format=torch.channels_last)
+    where = f"on the same tensor stored channels-last, strides {x.stride()}:"
+    expected = target(x, *arguments)
+    answer = is_tensor(function(x, *arguments), expected.shape, where).detach()
+    if not torch.equal(answer, expected):
+        raise Wrong(
+            f"{where} elements are in the wrong place; stored in reading order it was right.\n"
+            "      Did you compute strides from the lengths? One shape can have many strides: "
+            "move axes with reshape and permute.",
+            answer,
+            expected,
+        )
+
+
+def _spelled(mistakes: Mapping[str, str], target: Move) -> dict[str, Move]:
+    return {question: _mistake(spelled, target) for question, spelled in mistakes.items()}
 
 
 def check_unfold(function: Move) -> None:
     """Two maps, neither square."""
     cases = ((MAP, PATCH), ((1, 2, 6, 4), (3, 2)))
-    _check_move(function, unfold, cases, UNFOLD_SHAPES, UNFOLD_MISTAKES)
+    _check_move(function, unfold, cases, UNFOLD_SHAPES, _spelled(UNFOLD_MISTAKES, unfold))
 
 
 def check_fold(function: Move) -> None:
-    """The tokens of the same two maps."""
-    cases = (((2, 6, 10, 3), MAP[2:], PATCH), ((1, 6, 4, 2), (6, 4), (3, 2)))
-    _check_move(function, fold, cases, FOLD_SHAPES, FOLD_MISTAKES)
+    """The tokens of two maps, neither square."""
+    cases = ((TOKENS, SIZE, PATCH), ((1, 6, 12, 2), (6, 12), (3, 2)))
+    suspects = _spelled(FOLD_MISTAKES, fold) | {GRID: _fold_turned}
+    _check_move(function, fold, cases, FOLD_SHAPES, suspects)
 
 
 # --- 01.3 ------------------------------------------------------------------------------------------------
@@ -223,7 +183,7 @@ MOVES: tuple[tuple[str, Move, tuple[int, ...], tuple[int, ...]], ...] = (
     ("x.reshape(2, 6)", lambda x: x.reshape(2, 6), (3, 4), (1, 2)),
     ("x.T", lambda x: x.T, (3, 4), (2, 1)),
     ("x.flip(1)[:, 1:]", lambda x: x.flip(1)[:, 1:], (2, 3, 5), (1, 0, 4)),
-    ("unfold(x, (2, 3))", partial(unfold, patch=(2, 3)), (2, 3, 4, 6), (1, 4, 3, 2)),
+    ("unfold(x, (2, 3))", partial(unfold, patch=(2, 3)), (2, 3, 4, 6), (1, 4, 2, 1)),
 )
 
 
@@ -238,18 +198,7 @@ def check_came_from(came_from: Callable) -> None:
         x = torch.arange(torch.Size(shape).numel()).reshape(shape)
         moved = move(x)
         expected = _index(int(moved[place]), shape)
-        answer = came_from(move, shape, place)
-        if answer is None:
-            raise Wrong(f"{where} got None: did you forget `return`?")
-        if isinstance(answer, int) or (isinstance(answer, Tensor) and answer.dim() == 0):
-            hint = "That is the number of the element; turn it into one index per axis of the input."
-            raise Wrong(
-                f"{where} expected a tuple of {len(shape)} indices, got {answer!r:.40}.\n      {hint}"
-            )
-        try:
-            found = tuple(whole_number(i, where) for i in answer)
-        except TypeError:
-            raise Wrong(f"{where} expected a tuple of {len(shape)} indices, got {answer!r:.60}") from None
+        found = _tuple_of_indices(came_from(move, shape, place), len(shape), where)
         if found != expected:
             question = _why_not(found, x, moved, place)
             raise Wrong(
@@ -257,11 +206,33 @@ def check_came_from(came_from: Callable) -> None:
             )
 
 
+def _tuple_of_indices(answer: Any, axes: int, where: str) -> tuple[int, ...]:
+    """The answer, if it is a tuple with a whole number for each axis."""
+    if answer is None:
+        raise Wrong(f"{where} got None: did you forget `return`?")
+    if not isinstance(answer, tuple):
+        is_number = isinstance(answer, int) or (isinstance(answer, Tensor) and answer.dim() == 0)
+        is_row = isinstance(answer, list | Tensor)
+        help_line = "That is the number of the element; turn it into one index per axis of the input."
+        if isinstance(answer, Tensor) and answer.dim() == 2:
+            help_line = "nonzero() gives a row for every hit: take row [0], then tuple(row.tolist())."
+        elif is_row and not is_number:
+            help_line = "tuple(…) makes a tuple of a list, and .tolist() a list of a tensor."
+        shown = f"{type(answer).__name__} {answer!r:.40}"
+        raise Wrong(f"{where} expected a tuple of {axes} indices, got the {shown}.\n      {help_line}")
+    if len(answer) != axes:
+        raise Wrong(
+            f"{where} expected {axes} indices, got {len(answer)}: {answer!r:.60}.\n"
+            "      The input's axes count, all of them: divide once for each."
+        )
+    return tuple(whole_number(i, where) for i in answer)
+
+
 def _why_not(found: tuple[int, ...], x: Tensor, moved: Tensor, place: tuple[int, ...]) -> str:
     """Which mistake gives this place."""
     number = int(moved[place])
     renumbered = int(torch.arange(moved.numel()).reshape(moved.shape)[place])
-    mistakes = {
+    mistakes: dict[str, tuple[int, ...] | None] = {
         "That is the place in the output. Which number stands there, and where is it in the input?": place,
         "Did you number the output? Number the input; the move carries its numbers.": _index(
             renumbered, x.shape
@@ -276,6 +247,16 @@ def _why_not(found: tuple[int, ...], x: Tensor, moved: Tensor, place: tuple[int,
             _index(number, x.shape[::-1])[::-1]
         ),
     }
+    quotients, rest = [], number
+    for n in reversed(x.shape):
+        quotient, rest = divmod(rest, n)
+        quotients.append(quotient)
+    mistakes["Did you swap quotient and rest? The rest is the index; divide the quotient further."] = tuple(
+        reversed(quotients)
+    )
+    question = "Did you follow strides? They lead back to the input only where nothing was copied."
+    walked = moved.storage_offset() + walk(place, moved.stride())
+    mistakes[question] = _index(walked, x.shape) if walked < x.numel() else None
     if len(place) == x.dim() and all(map(int.__lt__, place, x.shape)):
         goes = (moved == x[place]).nonzero()
         question = "That is where the input's element goes to; asked is where the output's comes from."
@@ -288,51 +269,27 @@ def _why_not(found: tuple[int, ...], x: Tensor, moved: Tensor, place: tuple[int,
 ONCE = "permute wants every axis exactly once: count the axes that your first reshape made."
 WHOLE = "One of your lengths is a float: divide with // instead of /."
 TENSOR_ERRORS = {
-    "view size is not compatible": "view cannot walk a permuted tensor with fewer strides: use reshape.",
-    "is invalid for input of size": "The lengths in your reshape must multiply to the number of elements: "
+    "view size": "view cannot merge axes that do not lie one after the other in memory (section 3): "
+    "use reshape, which copies.",
+    "invalid for input": "The lengths in your reshape must multiply to the number of elements: "
     "write down every axis and its length.",
-    "number of dimensions in the tensor input does not match": ONCE,
+    "number of dimensions": ONCE,
     "duplicate dims": ONCE,
     "got float": WHOLE,
     "element of type float": WHOLE,
-    "values to unpack": "A shape has one number per axis: unpack it into as many names, as in B, C, H, W.",
+    "values to unpack": "A shape has one number per axis: unpack it into as many names, as in B, D, H, W.",
     "transpose() takes": "transpose swaps two axes; permute takes all of them.",
+}
+FOLD_ERRORS = TENSOR_ERRORS | {
+    "invalid for input": "The lengths must multiply to the number of elements. size is (H, W), rows "
+    "first; N splits into nH = H/ph and nW = W/pw, which need not be equal."
 }
 BUILT_IN = ("mvit_lib", "unfold", "fold", "im2col", "col2im", "pixel_unshuffle", "pixel_shuffle", "rearrange")
 
 EXERCISES = {
-    "01.1": Exercise(
-        checker=check_offset,
-        notice="One formula reads every layout: the transposed and the channels-last tensor differ in their "
-        "strides alone.",
-        hints=(
-            "You stand at offset 0. How many numbers do you walk along the line to move by one along the\n"
-            "first axis? And to move by index[0]?",
-            "Walk axis by axis and add the steps: index[0]·strides[0] + index[1]·strides[1] + …\n"
-            "for as many axes as there are. zip(index, strides) pairs them.",
-            "return sum(... * ... for i, s in zip(index, strides))",
-        ),
-        symptoms={"can't multiply sequence": "index and strides are tuples: multiply them pair by pair."},
-        solution=("s01_tensors_that_move_pixels.py", "offset"),
-    ),
-    "01.2": Exercise(
-        checker=check_space_to_depth,
-        notice="The map shrank to nH × nW and no number was lost: C channels became P·C.",
-        hints=(
-            "The three steps of the 4 × 4 example, with B and C carried along: split H and W, bring the\n"
-            "in-patch axes to the front, merge. Which six axes are there after the split?",
-            "After the split: [B, C, nH, ph, nW, pw], axes 0 to 5. Channel p·C + c with p = r·pw + s says\n"
-            "which axes merge into the channels, the slowest first: r, then s, then c.",
-            "B, C, H, W = x.shape\nph, pw = patch\nx = x.reshape(B, C, ..., ph, ..., pw)\n"
-            "x = x.permute(0, ..., ..., ..., 2, 4)\nreturn x.reshape(B, ..., H // ph, W // pw)",
-        ),
-        symptoms=TENSOR_ERRORS,
-        forbidden=BUILT_IN,
-        solution=("s01_tensors_that_move_pixels.py", "space_to_depth"),
-    ),
     "01.3": Exercise(
         checker=check_came_from,
-        notice="Three lines, and no move of numbers can hide from you: the checks below use the same trick.",
+        notice="It asks the move itself, so it serves views and copies alike. The checks below ask so too.",
         hints=(
             "Give every element of the input its own number. Let the move carry the numbers. Which number\n"
             "stands at `place` of the output?",
@@ -343,8 +300,8 @@ EXERCISES = {
             "return tuple(reversed(index))",
         ),
         symptoms={
-            "must be Number, not tuple": "arange wants a count: math.prod(shape) multiplies the lengths.",
-            "is invalid for input of size": "arange must make as many numbers as the input has elements.",
+            "not tuple": "arange wants a count: math.prod(shape) multiplies the lengths.",
+            "invalid for input": "arange must make as many numbers as the input has elements.",
             "name 'math' is not defined": "The second code cell of this notebook imports math: run it.",
         },
         solution=("s01_tensors_that_move_pixels.py", "came_from"),
@@ -353,8 +310,8 @@ EXERCISES = {
         checker=check_unfold,
         notice="D stands last: a token is one run of D numbers, ready for the transformer.",
         hints=(
-            "Space-to-depth had p before c in the channels. Now p gets an axis of its own, in front, the\n"
-            "patches get one, and the D numbers of a pixel go last.",
+            "Space-to-depth merged place and channel, (r, s, c), in front of the patches. Now (r, s) gets\n"
+            "an axis of its own, the patches (i, j) get the next, and the D numbers of a pixel come last.",
             "Split to [B, D, nH, ph, nW, pw], axes 0 to 5. The result [B, P, N, D] merges p = (r, s) and\n"
             "t = (i, j): so the order before merging is B, ph, pw, nH, nW, D.",
             "B, D, H, W = x.shape\nph, pw = patch\nx = x.reshape(B, D, ..., ph, ..., pw)\n"
@@ -376,7 +333,7 @@ EXERCISES = {
             "x = tokens.reshape(B, ph, pw, ..., ..., D)\nx = x.permute(0, 5, ..., 1, ..., 2)\n"
             "return x.reshape(B, D, H, W)",
         ),
-        symptoms=TENSOR_ERRORS,
+        symptoms=FOLD_ERRORS,
         forbidden=BUILT_IN,
         solution=("s01_tensors_that_move_pixels.py", "fold"),
     ),

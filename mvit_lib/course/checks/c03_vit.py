@@ -1,6 +1,8 @@
 """The checkers of 03.1 and 03.2: pictures into tokens. References slice, answers reshape."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,13 +13,26 @@ from mvit_lib.course.probes import (
     leaves_alone,
     lets_gradient_flow,
     moves_like,
+    normal,
 )
 
 Pair = tuple[int, int]
 
 
-def _random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def _naming_its_input(function: Callable) -> Callable:
+    """The same function; an error on the way says for which input."""
+
+    @functools.wraps(function)
+    def call(x: Tensor, *arguments: Any) -> Any:
+        try:
+            return function(x, *arguments)
+        except NotImplementedError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            words = "".join(f", {argument}" for argument in arguments)
+            raise type(error)(f"{error} (input {list(x.shape)}{words})") from error
+
+    return call
 
 
 # 03.1
@@ -44,7 +59,13 @@ def _with_order(*order: int, split: str = "nH ph") -> Callable[[Tensor, Pair], T
     return mistaken
 
 
+def _bands(x: Tensor, patch: Pair) -> Tensor:
+    """P pixels after each other in reading order, called a patch."""
+    return x.movedim(1, 3).reshape(len(x), -1, patch[0] * patch[1] * x.shape[1])
+
+
 PATCH_SUSPECTS = {
+    "Did you cut the picture's rows into pieces of P pixels? A patch is ph rows high: split H and W.": _bands,
     "Did you reshape in one go? reshape keeps the reading order: it cuts no patches.": _with_order(
         0, 1, 2, 3, 4, 5
     ),
@@ -67,13 +88,14 @@ PATCH_SUSPECTS = {
 
 def check_cut_patches(cut_patches: Callable) -> None:
     """Every number where its patch has it; then a single patch and a patch of one pixel."""
+    cut_patches = _naming_its_input(cut_patches)
     moves_like(cut_patches, _patchify, (2, 3, 4, 15), (2, 3), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (1, 1, 6, 4), (3, 2), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (2, 2, 3, 4), (3, 4), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (2, 2, 2, 3), (1, 1), suspects=PATCH_SUSPECTS)
-    leaves_alone(cut_patches, _random(2, 3, 4, 6), (2, 3))
-    keeps_dtype(cut_patches, _random(2, 3, 4, 6), (2, 3))
-    lets_gradient_flow(cut_patches, _random(2, 3, 4, 6), (2, 3))
+    leaves_alone(cut_patches, normal(2, 3, 4, 6), (2, 3))
+    keeps_dtype(cut_patches, normal(2, 3, 4, 6), (2, 3))
+    lets_gradient_flow(cut_patches, normal(2, 3, 4, 6), (2, 3))
 
 
 # 03.2
@@ -106,12 +128,13 @@ KERNEL_SUSPECTS = {
 
 def check_kernel(kernel_from_projection: Callable) -> None:
     """Every weight where the convolution multiplies its pixel with it."""
+    kernel_from_projection = _naming_its_input(kernel_from_projection)
     moves_like(kernel_from_projection, _kernel, (5, 18), 3, (2, 3), suspects=KERNEL_SUSPECTS)
     moves_like(kernel_from_projection, _kernel, (2, 4), 1, (4, 1), suspects=KERNEL_SUSPECTS)
     moves_like(kernel_from_projection, _kernel, (3, 8), 2, (2, 2), suspects=KERNEL_SUSPECTS)
-    leaves_alone(kernel_from_projection, _random(4, 18), 3, (2, 3))
-    keeps_dtype(kernel_from_projection, _random(4, 18), 3, (2, 3))
-    lets_gradient_flow(kernel_from_projection, _random(4, 18), 3, (2, 3))
+    leaves_alone(kernel_from_projection, normal(4, 18), 3, (2, 3))
+    keeps_dtype(kernel_from_projection, normal(4, 18), 3, (2, 3))
+    lets_gradient_flow(kernel_from_projection, normal(4, 18), 3, (2, 3))
 
 
 PERMUTE_TOO_FEW = (

@@ -14,6 +14,7 @@ from mvit_lib.course.probes import (
     leaves_alone,
     lets_gradient_flow,
     moves_like,
+    normal,
     numbered,
 )
 
@@ -50,7 +51,7 @@ def vit_parts(image: Pair, patch: Pair, D: int, L: int, r: int, num_classes: int
     }
 
 
-def _questions(parts: dict[str, int], P: int, L: int, r: int) -> dict[str, int]:
+def _questions(parts: dict[str, int], image: Pair, patch: Pair, L: int, r: int) -> dict[str, int]:
     """Question -> how far the answer falls short (above, if negative) where the answer is yes."""
 
     def total(*words: str) -> int:
@@ -58,7 +59,7 @@ def _questions(parts: dict[str, int], P: int, L: int, r: int) -> dict[str, int]:
 
     layers = total("q, k", "behind", "MLP", "each layer")
     weights, D = parts["the weights of the patch projection"], parts["the class token"]
-    N = parts["the positions of the patches"] // D
+    N, P = parts["the positions of the patches"] // D, patch[0] * patch[1]
     return {
         "Did you leave out all biases?": total("biases"),
         "Did you leave out the LayerNorms?": total("LayerNorm"),
@@ -80,6 +81,13 @@ def _questions(parts: dict[str, int], P: int, L: int, r: int) -> dict[str, int]:
         "Has a LayerNorm one number per channel? It has two: a factor and a shift.": total("LayerNorm") // 2,
         "Did you give each layer positions of its own? They are added once.": -(L - 1) * (1 + N) * D,
         "Did you take P for N? There is one position per patch, not per pixel of a patch.": (N - P) * D,
+        "Did you use H twice? The image need not be square: N = (H // ph) · (W // pw).": (
+            (N - image[0] // patch[0] * (image[0] // patch[1])) * D
+        ),
+        "Did you use W twice? The image need not be square: N = (H // ph) · (W // pw).": (
+            (N - image[1] // patch[0] * (image[1] // patch[1])) * D
+        ),
+        "Did you take r = 4 for granted?": L * (r - 4) * (2 * D * D + D),
         "Is N the number of all pixels? Positions belong to patches.": N * (1 - P) * D,
     }
 
@@ -90,7 +98,7 @@ def check_vit_parameters(vit_parameters: Callable) -> None:
         image, patch, D, L, r, num_classes = case
         where = f"for images {image}, patches {patch}, D = {D}, L = {L}, r = {r}, {num_classes} classes:"
         parts = vit_parts(*case)
-        expected, found = sum(parts.values()), _number(vit_parameters(*case), where)
+        expected, found = sum(parts.values()), _whole(vit_parameters(*case), where)
         if found == expected:
             continue
         short = expected - found
@@ -98,9 +106,9 @@ def check_vit_parameters(vit_parameters: Callable) -> None:
         message += "few." if short > 0 else "many."
         same = [name for name, count in parts.items() if count == short]
         twice = [name for name, count in parts.items() if count == -short]
-        asked = [q for q, n in _questions(parts, patch[0] * patch[1], L, r).items() if n == short]
+        asked = [q for q, n in _questions(parts, image, patch, L, r).items() if n == short]
         if same:
-            message += f"\n      Just as many has {', or '.join(same)}."
+            message += f"\n      That is the size of {', or of '.join(same)}."
         if asked:
             message += f"\n      {asked[0]}"
         if twice and not asked:
@@ -117,6 +125,15 @@ def _number(answer: Any, where: str) -> float:
     if isinstance(answer, bool) or not isinstance(answer, int | float):
         raise Wrong(f"{where} expected a number, got {answer!r:.60}")
     return answer
+
+
+def _whole(answer: Any, where: str) -> int:
+    """The answer, if it is an int and not only worth one."""
+    if answer is not None and type(answer) is not int:
+        kind = "a tensor: count with plain numbers" if isinstance(answer, Tensor) else type(answer).__name__
+        kind += ": // divides to an int, / never does" if isinstance(answer, float) else ""
+        raise Wrong(f"{where} expected an int, got {kind}")
+    return int(_number(answer, where))
 
 
 # 03.4
@@ -137,6 +154,11 @@ MACS_MISTAKES: tuple[dict[str, Count], ...] = (
             (4 + 2 * r) * N * D**2 + 2 * N**2 * D
         ),
         "Did you take r = 4 for granted?": lambda N, D, r: 12 * N * D**2,
+        "Did you add a class token? N counts all tokens.": lambda N, D, r: (4 + 2 * r) * (N + 1) * D**2,
+        "Did you count multiplications and additions apart? One MAC is both.": lambda N, D, r: (
+            2 * (4 + 2 * r) * N * D**2
+        ),
+        "Is that the N × N products' cost? The linear layers come first.": lambda N, D, r: 2 * N**2 * D,
         "Did you count the biases? An addition alone is no MAC.": lambda N, D, r: (
             (4 + 2 * r) * N * D**2 + (5 + r) * N * D
         ),
@@ -145,6 +167,8 @@ MACS_MISTAKES: tuple[dict[str, Count], ...] = (
         "Did you count one of the two products? QKᵀ costs N²·D, and A·V as much.": lambda N, D, r: N**2 * D,
         "Did you forget D? Each of the N × N scores is a product of D numbers.": lambda N, D, r: 2 * N**2,
         "Did you swap N and D?": lambda N, D, r: 2 * N * D**2,
+        "Did you add a class token? N counts all tokens.": lambda N, D, r: 2 * (N + 1) ** 2 * D,
+        "Did you count multiplications and additions apart? One MAC is both.": lambda N, D, r: 4 * N**2 * D,
         "Did you count three products? The third, with W_o, is a linear layer.": lambda N, D, r: 3 * N**2 * D,
     },
     {
@@ -211,6 +235,18 @@ def _by_reshape(positions: Tensor, old: Pair, new: Pair) -> Tensor:
     return torch.cat([positions[:, :1], maps.reshape(1, new[0] * new[1], -1)], dim=1)
 
 
+def _reshaped_on_the_way_in(positions: Tensor, old: Pair, new: Pair) -> Tensor:
+    maps = positions[:, 1:].reshape(1, -1, *old)
+    maps = torch.nn.functional.interpolate(maps, size=new, mode="bilinear")
+    return torch.cat([positions[:, :1], maps.flatten(2).mT], dim=1)
+
+
+def _turned(positions: Tensor, old: Pair, new: Pair) -> Tensor:
+    rest = _resized(positions, old, new[::-1])[:, 1:]
+    rest = rest.unflatten(1, new[::-1]).transpose(1, 2).flatten(1, 2)
+    return torch.cat([positions[:, :1], rest], dim=1)
+
+
 def _forgets_to_turn_back(positions: Tensor, old: Pair, new: Pair) -> Tensor:
     right = _resized(positions, old, new)
     return torch.cat([right[:, :1], right[:, 1:].mT.reshape(right[:, 1:].shape)], dim=1)
@@ -223,7 +259,9 @@ def _as_a_line(positions: Tensor, old: Pair, new: Pair) -> Tensor:
 
 POSITION_SUSPECTS = {
     "Did you reshape to [1, D, nH, nW]? That cuts through the vectors: reshape to [1, nH, nW, D], then "
-    "permute.": _by_reshape,
+    "permute.": _reshaped_on_the_way_in,
+    "Did you reshape to [1, D, nH, nW] and back? That cuts through the vectors: permute, both "
+    "times.": _by_reshape,
     "Did you reshape back without moving D to the end first?": _forgets_to_turn_back,
     "Did you stretch the list of tokens? Neighbours above and below are lost: make it a grid first.": (
         _as_a_line
@@ -241,12 +279,9 @@ POSITION_SUSPECTS = {
     "Did you swap nH and nW of the old grid? N was counted row by row.": lambda p, old, new: _resized(
         p, old[::-1], new
     ),
-    "Did you swap nH and nW of the new grid?": lambda p, old, new: torch.cat(
-        [
-            p[:, :1],
-            _resized(p, old, new[::-1])[:, 1:].unflatten(1, new[::-1]).transpose(1, 2).flatten(1, 2),
-        ],
-        dim=1,
+    "Did you turn the old grid? interpolate wants rows before columns, [1, D, nH, nW].": _turned,
+    "Did you swap nH' and nW' of the new grid? Its rows come first: size=new.": lambda p, old, new: _resized(
+        p, old, new[::-1]
     ),
     "Is the class token's position at the end? It stays in front.": lambda p, old, new: _resized(
         p, old, new
@@ -261,12 +296,12 @@ def check_resize_positions(resize_positions: Callable) -> None:
     """An equal grid changes nothing; then larger and smaller ones."""
     grids = (((3, 4), (6, 8)), ((3, 5), (4, 2)), ((2, 2), (3, 5)), ((4, 4), (8, 2)))
     for old, new in grids:
-        positions = numbered(1, 1 + old[0] * old[1], 3)
+        positions = numbered(1, 1 + old[0] * old[1], 6)  # D is none of the sides
         where = f"from a grid {old} to {new}, positions {list(positions.shape)} counted from 0:"
         agrees(resize_positions, _resized, positions, old, new,
                where=where, tol=1e-3, suspects=POSITION_SUSPECTS)  # fmt: skip
     moves_like(resize_positions, _resized, (1, 13, 4), (3, 4), (3, 4), suspects=POSITION_SUSPECTS)
-    positions = torch.randn(1, 13, 4, generator=torch.Generator().manual_seed(0))
+    positions = normal(1, 13, 4)
     agrees(resize_positions, _resized, positions, (3, 4), (5, 7), suspects=POSITION_SUSPECTS)
     leaves_alone(resize_positions, positions, (3, 4), (5, 7))
     keeps_dtype(resize_positions, positions, (3, 4), (5, 7))
@@ -329,7 +364,7 @@ EXERCISES = {
             "and resizes the others. Give it a map [1, D, nH, nW].",
             "is invalid for input of size": f"{OTHER_COUNT} did you take the class token off first?",
             "Sizes of tensors must match": "cat puts tokens behind each other; both parts need D as last "
-            "axis. Move D back first.",
+            "axis. Did you permute to [1, D, nH, nW] before interpolate, and move D back after it?",
             "same number of dimensions": "both parts of the cat must be [1, tokens, D]. positions[:, :1] "
             "keeps the axis of the tokens, positions[:, 0] does not; a map has one axis too many.",
         },

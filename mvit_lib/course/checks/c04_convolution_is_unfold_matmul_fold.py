@@ -25,11 +25,15 @@ from mvit_lib.course.probes import (
 
 @contextmanager
 def explained(words: str) -> Iterator[None]:
-    """Say under a wrong answer what was special about the arguments."""
+    """Name the arguments under a wrong answer and in an error message."""
     try:
         yield
     except Wrong as wrong:
-        raise Wrong(f"{wrong}\n      {words}", wrong.yours, wrong.expected) from None
+        raise Wrong(f"{wrong}\n      ({words}.)", wrong.yours, wrong.expected) from None
+    except (IndexError, RuntimeError) as error:
+        if type(error) not in (IndexError, RuntimeError):  # NotImplementedError says: not attempted
+            raise
+        raise type(error)(f"{error} ({words})") from error
 
 
 def is_sound(function: Function, *arguments: Any) -> None:
@@ -107,6 +111,9 @@ ONE_CHANNEL_SUSPECTS = {
     "Do your windows start one pixel apart? They start `stride` apart.": (
         lambda x, k, s, d: _other_steps(x, k, one_channel(x, k, s, d), 1, d)
     ),
+    "Do you read the kernel as [kw, kh]? Its row is u, its column v.": (
+        lambda x, k, s, d: one_channel(x, k.T, s, d)
+    ),
     "Are the pixels of your window neighbours? They lie `dilation` apart.": (
         lambda x, k, s, d: _other_steps(x, k, one_channel(x, k, s, d), s, 1)
     ),
@@ -121,11 +128,13 @@ def check_one_channel(convolve: Callable) -> None:
     reference, suspects = one_channel, ONE_CHANNEL_SUSPECTS
     for u, v, stride, dilation in ((0, 1, 1, 1), (1, 2, 2, 1), (1, 1, 1, 2), (1, 2, 2, 3)):
         kernel = torch.eye(6)[3 * u + v].reshape(2, 3)
-        with explained(f"(The kernel [2, 3] has a 1 at ({u}, {v}), else zeros; then stride, dilation.)"):
+        words = f"kernel [2, 3] with a 1 at ({u}, {v}), else zeros; stride {stride}, dilation {dilation}"
+        with explained(words):
             moves_like(convolve, reference, (7, 9), kernel, stride, dilation, suspects=suspects)
     example = normal(6, 7), normal(2, 3), 2, 2
     is_sound(convolve, *example)
-    agrees(convolve, reference, *example, suspects=suspects)
+    with explained("x [6, 7], kernel [2, 3], stride 2, dilation 2"):
+        agrees(convolve, reference, *example, suspects=suspects)
 
 
 def _merged(*order: int) -> Function:
@@ -140,6 +149,14 @@ def _merged(*order: int) -> Function:
     return call
 
 
+def _one_apart(x: Tensor, kernel_size: tuple[int, int], stride: int) -> Tensor:
+    """As many windows as there should be, but side by side."""
+    oH, oW = ((n - k) // stride + 1 for n, k in zip(x.shape[2:], kernel_size, strict=True))
+    corner = x[:, :, : oH + kernel_size[0] - 1, : oW + kernel_size[1] - 1]
+    return unfolded(corner, kernel_size, 1)
+
+
+unfolded = _merged(0, 1, 2, 3, 4, 5)
 COLUMN_SUSPECTS = {
     question: _merged(*order)
     for question, order in {
@@ -148,19 +165,21 @@ COLUMN_SUSPECTS = {
         "Does u run faster than v? The cells of the kernel are counted row by row.": (0, 1, 3, 2, 4, 5),
         "Did you reshape where you wanted to swap axes? The shape is right, no more.": (0, 4, 5, 1, 2, 3),
         "Is the new axis of your stack in front of the batch? Images get mixed.": (2, 3, 0, 1, 4, 5),
+        "Did you stack the windows in front and reshape? reshape swaps no axes (01).": (4, 5, 0, 1, 2, 3),
     }.items()
+} | {
+    "Did you leave out the stride? Windows start `stride` apart.": lambda x, K, s: unfolded(x, K, 1),
+    "Do your windows start one pixel apart? They start `stride` apart.": _one_apart,
+    "Are your windows rows? Here every window is a column.": lambda *a: unfolded(*a).transpose(1, 2),
 }
 
 
 def check_columns(windows_to_columns: Callable) -> None:
     """04.3: provenance first: a column is nothing but moved pixels."""
-    reference, shape = _merged(0, 1, 2, 3, 4, 5), (2, 3, 5, 7)
-    for kernel_size, stride in (((2, 3), 1), ((3, 2), 2)):
-        B, rows, L = reference(torch.zeros(shape), kernel_size, stride).shape
-        answer = windows_to_columns(torch.zeros(shape), kernel_size, stride)
-        if isinstance(answer, Tensor) and tuple(answer.shape) == (B, L, rows):
-            raise Wrong(f"your result has shape {[B, L, rows]}: your windows are rows, not columns.")
-        moves_like(windows_to_columns, reference, shape, kernel_size, stride, suspects=COLUMN_SUSPECTS)
+    for kernel_size, stride in (((2, 3), 1), ((3, 2), 2), ((2, 2), 3)):
+        with explained(f"x [2, 3, 5, 7], kernel_size {kernel_size}, stride {stride}"):
+            arguments = (2, 3, 5, 7), kernel_size, stride
+            moves_like(windows_to_columns, unfolded, *arguments, suspects=COLUMN_SUSPECTS)
     example = normal(2, 3, 5, 6), (2, 3), 2
     is_sound(windows_to_columns, *example)
     agrees(windows_to_columns, lambda x, K, s: F.unfold(x, K, stride=s), *example)
@@ -199,11 +218,14 @@ def check_groups(convolve: Callable) -> None:
         weight = torch.zeros(outputs, 4 // groups, 2, 3)
         for o in range(outputs):
             weight[o, o % (4 // groups), 1, o % 3] = 1
-        with explained(f"(groups = {groups}; every output has a single weight 1, the others are 0.)"):
+        words = f"weight {list(weight.shape)}, a single 1 per output; stride 1, padding 0, groups {groups}"
+        with explained(words):
             moves_like(convolve, reference, (3, 4, 4, 6), weight, 1, 0, groups, suspects=suspects)
-    example = normal(2, 4, 5, 6), normal(6, 2, 2, 3), 2, 1, 2
-    is_sound(convolve, *example)
-    agrees(convolve, reference, *example, suspects=suspects)
+    is_sound(convolve, normal(2, 4, 5, 6), normal(6, 2, 2, 3), 2, 1, 2)
+    for shape, stride, padding, groups in ((6, 2, 2, 3), 2, 1, 2), ((8, 1, 3, 2), 1, 2, 4):
+        with explained(f"stride {stride}, padding {padding}, groups {groups}"):
+            example = normal(2, 4, 5, 6), normal(*shape), stride, padding, groups
+            agrees(convolve, reference, *example, suspects=suspects)
 
 
 def fold(columns: Tensor, size: tuple[int, int], kernel_size: tuple[int, int], stride: int) -> Tensor:
@@ -231,7 +253,8 @@ FOLD_SUSPECTS = {
         lambda y, *a: fold(y, *a) / fold(torch.ones_like(y), *a).clamp(min=1)
     ),
     "Did you write with = ? The next window then wipes out the one before: use +=.": _overwritten(1),
-    "Did you write with = ? The next cell then wipes out the one before: use +=.": _overwritten(-1),
+    "Did you write with = ? The next cell then wipes out the one before. += adds, but not where an\n"
+    "      index tensor names a pixel twice: there it needs x.index_add_.": _overwritten(-1),
     "Do you read the rows as K² cells with C channels inside? They run channel by channel.": (
         lambda y, size, K, s: fold(_dealt(y, 1, y.shape[1] // (K[0] * K[1])), size, K, s)
     ),
@@ -239,52 +262,54 @@ FOLD_SUSPECTS = {
 
 
 def _is_adjoint(columns_to_pixels: Callable) -> None:
-    """⟨Ux, y⟩ = ⟨x, fold(y)⟩ in whole numbers, with a window that is not square and pixels nobody reads."""
+    """⟨Ux, z⟩ = ⟨x, fold(z)⟩ in whole numbers: windows not square, overlapping, with gaps between them."""
     draw = torch.Generator().manual_seed(0)
-    x = torch.randint(-9, 10, (2, 3, 6, 8), generator=draw).double()
-    columns = F.unfold(x, (2, 3), 1, 0, 2)
-    y = torch.randint(-9, 10, columns.shape, generator=draw).double()
-    where = "map 6 × 8, windows 2 × 3, stride 2:"
-    folded = is_tensor(columns_to_pixels(y.clone(), (6, 8), (2, 3), 2), x.shape, where)
-    left, right = (columns * y).sum().item(), (x * folded).sum().item()
-    if left != right:
-        raise Wrong(
-            f"{where} ⟨unfold(x), y⟩ is {left:g}, but ⟨x, fold(y)⟩ is {right:g}.\n"
-            "      Some number of y goes to another pixel than the one unfold reads for it."
-        )
+    for size, K, stride in ((6, 8), (2, 3), 2), ((7, 9), (3, 3), 2), ((8, 7), (2, 2), 3):
+        x = torch.randint(-9, 10, (2, 3, *size), generator=draw).double()
+        columns = F.unfold(x, K, 1, 0, stride)
+        z = torch.randint(-9, 10, columns.shape, generator=draw).double()
+        where = f"size {size}, kernel_size {K}, stride {stride}:"
+        folded = is_tensor(columns_to_pixels(z.clone(), size, K, stride), x.shape, where)
+        left, right = (columns * z).sum().item(), (x * folded).sum().item()
+        if left != right:
+            raise Wrong(
+                f"{where} the sum of unfold(x) · z is {left:g}, but that of x · fold(z) is {right:g}.\n"
+                "      Some number of z goes to another pixel than the one unfold reads for it."
+            )
 
 
 def check_fold(columns_to_pixels: Callable) -> None:
     """04.5: where windows do not overlap it moves numbers; then counts of overlaps; then the adjoint."""
     reference, suspects = fold, FOLD_SUSPECTS
-    with explained("(These windows lie side by side: every number has one place to go to.)"):
+    with explained("size (4, 6), kernel_size (2, 2), stride 2: windows side by side, one pixel per number"):
         moves_like(columns_to_pixels, reference, (2, 12, 6), (4, 6), (2, 2), 2, suspects=suspects)
-    overlapping = numbered(2, 12, 6), (3, 4), (2, 2), 1
-    where = "map 3 × 4, windows 2 × 2, stride 1, columns 0, 1, 2, …:"
-    agrees(columns_to_pixels, reference, *overlapping, where=where, suspects=suspects)
+    with explained("size (3, 4), kernel_size (2, 2), stride 1: windows overlap"):
+        agrees(columns_to_pixels, reference, numbered(2, 12, 6), (3, 4), (2, 2), 1, suspects=suspects)
     _is_adjoint(columns_to_pixels)
     example = normal(2, 18, 6), (5, 7), (2, 3), 2
-    is_sound(columns_to_pixels, *example)
+    leaves_alone(columns_to_pixels, *example)
+    with explained("here it is columns.dtype; columns.new_zeros takes it over"):
+        keeps_dtype(columns_to_pixels, *example)
+    with explained("torch.autograd.grad keeps the way back only with create_graph=True"):
+        lets_gradient_flow(columns_to_pixels, *example)
     agrees(columns_to_pixels, reference, *example, suspects=suspects)
 
 
-TOO_FAR = (
-    "A window runs over the edge of the map: how far may i and j go? With dilation the last row of a\n"
-    "      window lies dilation · (kh − 1) below its first."
-)
-SLICE_END = "Let every slice have oH rows and oW columns: it ends at u + stride · (oH − 1) + 1."
-OTHER_NUMBER = "The shape you ask for holds another number of elements than the tensor has. "
+TOO_FAR = "A window runs over the edge: how many positions has each axis (04.1)?"
+KERNEL_AXES = "You read outside the kernel [2, 3]: its row is u, its column v."
+SLICE_END = "Each slice has oH rows and oW columns: rows end at u + stride · (oH − 1) + 1."
+OTHER_NUMBER = "The new shape holds another number of elements. "
 FILE = "s04_convolution_is_unfold_matmul_fold.py"
 
 EXERCISES = {
     "04.1": Exercise(
         checker=check_output_length,
-        notice="256 becomes 128: with K = 3 and padding 1, stride 2 halves every even size.",
+        notice="So 256 becomes 128: with K = 3 and padding 1, stride 2 halves every even size.",
         hints=(
             "Lay the window at the left end of the padded axis. How many pixels does it cover, gaps too?\n"
             "How many are left to its right? Each full step into them is one more position.",
             "It covers dilation · (K − 1) + 1 pixels. The padded axis has n + 2 · padding.\n"
-            "7 pixels, K = 3: 4 are left, so 1 + 4 positions with stride 1, and 1 + 2 with stride 2.",
+            "8 pixels, K = 3: 5 are left, so 1 + 5 positions with stride 1, and 1 + 2 with stride 2.",
             "span = dilation * (...) + 1\nroom = n + 2 * padding - span\nreturn room // ... + 1",
         ),
         solution=(FILE, "output_length"),
@@ -292,7 +317,7 @@ EXERCISES = {
     ),
     "04.2": Exercise(
         checker=check_one_channel,
-        notice="Four letters in the formula, four loops; stride moves the window, dilation stretches it.",
+        notice="Stride moves the window, dilation stretches it; the sum over u and v stays the same.",
         hints=(
             "Begin with the size of the output: exercise 04.1, once for rows and once for columns.\n"
             "Then one loop for each letter: i and j over the output, u and v over the kernel.",
@@ -305,14 +330,16 @@ EXERCISES = {
         solution=(FILE, "convolve_one_channel"),
         forbidden=("mvit_lib", "conv2d", "conv1d", "conv_transpose2d", "unfold", "as_strided"),
         symptoms={
+            "dimension 0 with size 2": KERNEL_AXES,
+            "dimension 1 with size 3": KERNEL_AXES,
             "is out of bounds for dimension": TOO_FAR,
-            "must match the size of tensor": f"Slice and kernel differ in shape. {TOO_FAR}",
+            "must match the size of tensor": "Slice and kernel differ in shape: kh rows, `dilation` apart.",
             "cannot be interpreted as an integer": "`/` makes a float; `//` divides and rounds down.",
         },
     ),
     "04.3": Exercise(
         checker=check_columns,
-        notice="Column l is window l. K² slices made them all, and no number was computed.",
+        notice="Column l is window l, copied: no number was computed.",
         hints=(
             "You could loop over the L windows; x[:, :, a:b, c:d].flatten(1) is one of them, [B, C·K²].\n"
             "Shorter: loop over the K² cells. What cell (u, v) sees at all positions is one slice.",
@@ -331,7 +358,7 @@ EXERCISES = {
     ),
     "04.4": Exercise(
         checker=check_groups,
-        notice="One reshape makes groups. With groups = C an output reads K² numbers instead of C·K².",
+        notice="A group is a block of rows. With groups = C an output reads K² numbers instead of C·K².",
         hints=(
             "Without groups it is one line: weight.reshape(O, -1) @ im2col(x, (kh, kw), stride, padding).\n"
             "With groups the C·K² rows of the columns fall into `groups` blocks, one under the other.",
@@ -344,8 +371,7 @@ EXERCISES = {
         forbidden=("conv2d_by_matmul", "conv2d", "conv1d", "conv_transpose2d"),
         symptoms={
             "batch2 tensor to be": "The matrix needs a column for each row of the columns: C/groups·K².",
-            "must match the size of tensor": "@ lines axes up from the right. "
-            "Put the group axis right before the last two.",
+            "must match the size of tensor": "Put the group axis right before the last two.",
             "is invalid for input of size": f"{OTHER_NUMBER}Is oH·oW the L that im2col gave?",
         },
     ),
@@ -365,7 +391,7 @@ EXERCISES = {
         solution=(FILE, "columns_to_pixels"),
         forbidden=("mvit_lib", "fold", "unfold", "conv_transpose2d", "as_strided"),
         symptoms={
-            "must match the size of tensor": f"You add more or fewer numbers than fit. {SLICE_END}",
+            "must match the size of tensor": f"More or fewer numbers than fit. {SLICE_END}",
             "is invalid for input of size": f"{OTHER_NUMBER}Let -1 find C.",
         },
     ),

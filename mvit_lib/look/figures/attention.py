@@ -21,8 +21,8 @@ def _swatch(ax: Axes, x: float, y: float, colour: Tensor, size: float = 0.8) -> 
     ax.add_patch(Rectangle(corner, size, size, fc=colour.clamp(0, 1).tolist(), ec=INK, lw=1))
 
 
-def _weights_table(ax: Axes, weights: Tensor, tokens: Tensor, largest: float) -> None:
-    """Numbers on colours, one row per query; the tokens' swatches stand at the left and on top."""
+def _weights_table(ax: Axes, weights: Tensor, tokens: Tensor) -> None:
+    """Numbers on colours from 0 to 1, a row per query; the tokens' swatches stand at the left and on top."""
     N = len(weights)
     colours = colormaps[SEQUENTIAL]
     for i in range(N):
@@ -30,8 +30,8 @@ def _weights_table(ax: Axes, weights: Tensor, tokens: Tensor, largest: float) ->
         _swatch(ax, i, -1, tokens[i], 0.62)
         for j in range(N):
             value = weights[i, j].item()
-            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colours(value / largest), lw=0))
-            dark = value < 0.6 * largest
+            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colours(value), lw=0))
+            dark = value < 0.6
             ax.text(j, i, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0", ha="center", va="center",
                     fontsize=9, color="white" if dark else "black")  # fmt: skip
     ax.set_aspect("equal")
@@ -46,7 +46,7 @@ def fig_attention(tokens: Tensor, weights: Tensor, names: Sequence[str]) -> tupl
     N, output = len(tokens), weights @ tokens
     fig, ax = plt.subplots(figsize=(8, 3.9))
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99)
-    _weights_table(bare(ax), weights, tokens, max(weights.max().item(), 1e-9))
+    _weights_table(bare(ax), weights, tokens)
     for i, name in enumerate(names):
         ax.text(-1.5, i, name, ha="right", va="center")
         ax.add_patch(
@@ -72,12 +72,14 @@ def fig_heads(
     """
     h, N = weights.shape[:2]
     fig, axes = plt.subplots(1, h, figsize=(8, round(8 / h + 0.35, 2)), gridspec_kw={"wspace": 0.03})
-    fig.subplots_adjust(left=0.06, right=0.995, bottom=0.01, top=0.9)
+    fig.subplots_adjust(left=0.1, right=0.995, bottom=0.01, top=0.92)
     for head, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-        _weights_table(bare(ax), weights[head], tokens, weights.max().item())
+        _weights_table(bare(ax), weights[head], tokens)
         ax.set_title(title)
+        ax.text((N - 1) / 2, -1.72, "… listens to", ha="center", va="center", fontsize=9)
         ax.set_xlim(-1.5, N - 0.45)
-        ax.set_ylim(N - 0.45, -1.5)
+        ax.set_ylim(N - 0.45, -2.0)
+    axes[0].text(-1.45, -1, "this pixel …", ha="right", va="center", fontsize=9)
     for i, name in enumerate(names):
         axes[0].text(-1.45, i, name, ha="right", va="center", fontsize=9)
     return fig, weights
@@ -135,10 +137,9 @@ def fig_temperatures(
     for ax, T, row in zip(axes, temperatures, weights, strict=True):
         bars = ax.bar(range(len(row)), row.tolist(), color=tokens.tolist(), edgecolor=INK, width=0.8)
         for bar, value in zip(bars, row.tolist(), strict=True):
-            if value >= 0.1:
-                middle = bar.get_x() + bar.get_width() / 2
-                ax.text(middle, value + 0.02, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0",
-                        ha="center", fontsize=9)  # fmt: skip
+            middle = bar.get_x() + bar.get_width() / 2
+            ax.text(middle, value + 0.02, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0",
+                    ha="center", fontsize=9)  # fmt: skip
         ax.set_xticks(range(len(row)), names, rotation=60)
         ax.tick_params(axis="x", length=0)
         ax.set_title(f"T = {T:.3g}")
@@ -174,18 +175,14 @@ def fig_order(
     return fig, data
 
 
-def spread(tokens: Tensor) -> float:
-    """How far the tokens [N, D] differ at most in one number, as a share of the largest value."""
-    return ((tokens.amax(0) - tokens.amin(0)).max() / tokens.abs().max()).item()
-
-
 def fig_depth(
-    tokens: Tensor, layer: Callable[[Tensor], Tensor], names: Sequence[str], depth: int = 4
+    tokens: Tensor, layer: Callable[[Tensor], Tensor], depth: int = 4
 ) -> tuple[Figure, dict[str, Tensor]]:
-    """The same layer again and again: its output in place of the tokens, or added to them.
+    """The same layer again and again, its output in place of the tokens or added: what keeps them apart?
 
-    tokens [N, 3] in [0, 1]. Each row is drawn divided by its largest value.
-    data: for "replace" and "add" the tokens after 0 … depth layers, [depth + 1, N, 3].
+    tokens [N, 3]. A square is a token's difference from the mean of all: grey for none; one scale for all.
+    data: for "replace" and "add" the tokens after 0 … depth layers, [depth + 1, N, 3], and under
+    "replace distance" and "add distance" that of the two tokens farthest apart, [depth + 1].
     """
     data = {}
     for key, step in (("replace", layer), ("add", lambda x: x + layer(x))):
@@ -193,18 +190,24 @@ def fig_depth(
         for _ in range(depth):
             states.append(step(states[-1]))
         data[key] = torch.stack(states)
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3.3), gridspec_kw={"wspace": 0.12})
-    fig.subplots_adjust(left=0.12, right=0.99, bottom=0.02, top=0.9)
-    for ax, key, title in zip(axes, data, ("y = attention(x)", "y = x + attention(x)"), strict=True):
+        data[f"{key} distance"] = torch.stack([torch.pdist(state).max() for state in states])
+    differences = {key: data[key] - data[key].mean(1, keepdim=True) for key in ("replace", "add")}
+    largest = max(difference.abs().max() for difference in differences.values())
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.5), gridspec_kw={"wspace": 0.14})
+    fig.subplots_adjust(left=0.11, right=0.93, bottom=0.02, top=0.92)
+    titles = ("y = attention(x)", "y = x + attention(x)")
+    for ax, (key, difference), title in zip(axes, differences.items(), titles, strict=True):
         bare(ax).set_title(title)
-        for row, state in enumerate(data[key]):
-            for i in range(len(tokens)):
-                _swatch(ax, i, row, state[i] / state.max(), 0.86)
-            ax.text(len(tokens) - 0.35, row, f"spread {spread(state):.2f}", va="center", fontsize=9)
+        ax.text(len(tokens) - 0.35, -0.72, "farthest\ntwo", va="center", fontsize=9)
+        for row, state in enumerate(0.5 + difference / (2 * largest)):
+            for i, colour in enumerate(state):
+                _swatch(ax, i, row, colour, 0.86)
+            distance = data[f"{key} distance"][row]
+            ax.text(len(tokens) - 0.35, row, f"{distance:.2f}", va="center", fontsize=9)
             if ax is axes[0]:
                 label = "tokens" if row == 0 else f"{row} layer{'s' if row > 1 else ''}"
                 ax.text(-0.65, row, label, ha="right", va="center", fontsize=9)
-        ax.set_xlim(-0.5, len(tokens) + 1.7)
-        ax.set_ylim(depth + 0.5, -0.6)
+        ax.set_xlim(-0.5, len(tokens) + 0.6)
+        ax.set_ylim(depth + 0.5, -1.1)
         ax.set_aspect("equal")
     return fig, data

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # On a coloured cell; the colours are mid-tones, on which dark letters read better than white ones.
 LETTERS = "#14181c"
 PLAIN = "#8aa4c4"
+Point = tuple[float, float]
 
 
 def cell_colours(cells: int) -> tuple[str, ...]:
@@ -63,38 +64,40 @@ def window_pixels(position: int, width: int, kernel: tuple[int, int], stride: in
 
 
 def fig_three_steps(
-    x: Tensor, kernel: Tensor, positions: Sequence[int] = (0, 1, 5), stride: int = 1
+    x: Tensor, kernel: Tensor, positions: Sequence[int] = (4,), stride: int = 1
 ) -> tuple[Figure, dict]:
     """Window, column and output pixel of some positions; the still pictures of `animate_convolution`.
 
-    x [H, W], kernel [kh, kw], small whole numbers.
+    x [H, W], kernel [kh, kw], small whole numbers. The sums stand where row M and the columns cross.
     data: columns [kh·kw, L], output [oH, oW] and, for every position, the pixels of its window.
     """
     data = steps_of(x, kernel, stride)
     columns, output = data["columns"], data["output"]
     (cells, L), (oH, oW), (H, W) = columns.shape, output.shape, x.shape
     colours = cell_colours(cells)
-    weights, middle = W + 2.4, W + 3.7  # left edges
-    right = middle + L + 2.4
-    height = max(H, cells + 1.4, oH) + 0.9
-    fig, axes = plt.subplots(len(positions), 1, figsize=(8, 2.5 * len(positions)), squeeze=False)
+    middle, sums = max(W, cells) + 2.2, cells + 1.8  # left edge of the columns, upper edge of the sums
+    right, top = middle + L + 2.2, sums + 0.5 - oH / 2  # corner of the output
+    size = right + oW, max(H + 0.9, sums + 1, top + oH)
+    fig, axes = plt.subplots(
+        len(positions), 1, figsize=(8, len(positions) * 8 * size[1] / size[0]), squeeze=False
+    )
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99, hspace=0.06)
     data["windows"] = {p: window_pixels(p, oW, tuple(kernel.shape), stride) for p in positions}
     for ax, (position, pixels) in zip(axes[:, 0], data["windows"].items(), strict=True):
-        _canvas(ax, right + oW, height)
-        lit = dict(zip(pixels, colours, strict=True))
-        _table(ax, x, (0, 0.9), lit)
-        _table(ax, kernel.reshape(-1, 1), (weights, 0.9), {(k, 0): colours[k] for k in range(cells)})
+        _canvas(ax, *size)
+        row = middle - cells - 0.4
+        _table(ax, x, (0, 0.9), dict(zip(pixels, colours, strict=True)))
+        _table(ax, kernel.reshape(1, -1), (row, sums), {(0, k): colours[k] for k in range(cells)})
         _table(ax, columns, (middle, 0.9), {(k, position): colours[k] for k in range(cells)})
-        _table(ax, output.reshape(1, -1), (middle, cells + 1.3), {(0, position): "#c9cdd2"})
-        _table(ax, output, (right, 0.9), {divmod(position, oW): "#c9cdd2"})
-        for at, word in ((0, "map x"), (weights, "w"), (middle, "columns"), (right, "output y")):
-            ax.text(at, 0.5, word, fontsize=9.5, va="center")
-        ax.text(middle - 0.2, cells + 1.8, "sum", ha="right", va="center", fontsize=9.5)
-        arrow = {"arrowstyle": "-|>", "color": INK}
-        for at, y, word in ((W, 0.9 + H / 2, "unfold"), (middle + L, cells + 1.8, "fold")):
-            ax.annotate("", (at + 2.2, y), (at + 0.2, y), arrowprops=arrow)
-            ax.text(at + 1.2, y - 0.4, word, ha="center", fontsize=9.5)
+        _table(ax, output.reshape(1, -1), (middle, sums), {(0, position): "#c9cdd2"})
+        _table(ax, output, (right, top), {divmod(position, oW): "#c9cdd2"})
+        words = {"map x": (0, 0.9), "columns": (middle, 0.9), "M": (row, sums)}
+        words |= {"M · columns": (middle, sums), "output y": (right, top)}
+        for word, (at, y) in words.items():
+            ax.text(at, y - 0.4, word, fontsize=9.5, va="center")
+        ways = (W, middle, 0.9 + H / 2, "unfold"), (middle + L, right, sums + 0.5, "fold")
+        for start, end, y, word in ways:
+            _arrow(ax, (start + 0.2, y), (end - 0.2, y), word, ((start + end) / 2, y - 0.25))
     return fig, data
 
 
@@ -119,7 +122,7 @@ def convolution_page(x: Tensor, kernel: Tensor, stride: int = 1) -> str:
     return template.replace("/* DATA */", json.dumps(numbers, separators=(",", ":")))
 
 
-def animate_convolution(x: Tensor, kernel: Tensor, stride: int = 1, height: int = 330) -> "HTML":
+def animate_convolution(x: Tensor, kernel: Tensor, stride: int = 1, height: int = 375) -> "HTML":
     """`convolution_page` in a frame `height` pixels high, for a notebook."""
     from IPython.display import HTML
 
@@ -144,19 +147,23 @@ def fig_settings(
         starts = torch.arange(L)[:, None] * stride - padding
         data[name] = starts + torch.arange(kernel_size) * dilation  # [positions, K]
     tallest = max(map(len, data.values()))
-    fig, axes = plt.subplots(1, len(data), figsize=(8, 2.4), squeeze=False)
-    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.88, wspace=0.08)
+    fig, axes = plt.subplots(1, len(data), figsize=(8, 2.5), squeeze=False)
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.92, wspace=0.08)
     for ax, (name, read) in zip(axes[0], data.items(), strict=True):
-        _canvas(ax, n + 2, tallest * 1.25 + 1.6)
+        _canvas(ax, n + 2, tallest * 1.25 + 1.6).set_ylim(tallest * 1.25 + 1.7, -1.3)
         ax.set_anchor("N")
         padding = settings[name][1]
         for pixel in range(-padding, n + padding):
             inside = 0 <= pixel < n
-            _cell(ax, pixel + 1, 0, str(pixel) if inside else "0", "none" if inside else "#c9cdd2", 9)
+            _cell(ax, pixel + 1, 0, str(pixel) if inside else "", "none" if inside else "#c9cdd2", 9)
+            if not inside:
+                ax.text(pixel + 1.5, -0.35, "pad", ha="center", fontsize=9)
         for position, pixels in enumerate(read.tolist()):
             for pixel in pixels:
                 _cell(ax, pixel + 1, 1.6 + 1.25 * position, colour=ACCENT)
-        ax.set_title(f"{name}: {len(read)} positions", fontsize=9.5)
+        over = n + padding - 1 - read.max().item()
+        left = f", {over} left over" if over else ""
+        ax.set_title(f"{name}: {len(read)} positions{left}", fontsize=9)
     return fig, data
 
 
@@ -173,17 +180,23 @@ def fig_weight_matrices(channels: int, kernel_size: int, groups: Sequence[int]) 
         mask = torch.block_diag(*[block.float()] * g).bool()  # [O, C·K²]
         kind = "depthwise, " if g == channels else ""
         data[f"{K} × {K}, {kind}groups = {g}: {int(mask.sum())} weights"] = mask
-    fig, axes = plt.subplots(len(data), 1, figsize=(8, 1.3 * len(data)))
-    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.94, hspace=0.4)
+    fig, axes = plt.subplots(len(data), 1, figsize=(8, 1.45 * len(data)))
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.96, hspace=0.28)
     widest = max(mask.shape[1] for mask in data.values())
     for ax, (title, mask) in zip(axes, data.items(), strict=True):
-        _canvas(ax, widest, channels).set_anchor("W")
+        _canvas(ax, widest + 3.2, channels + 1).set_anchor("W")
         ax.set_title(title, fontsize=9.5, loc="left")
         for row, column in torch.cartesian_prod(*map(torch.arange, mask.shape)).tolist():
-            _cell(ax, column, row, colour=ACCENT if mask[row, column] else "none")
+            _cell(ax, column + 3.2, row + 1, colour=ACCENT if mask[row, column] else "none")
         cells = mask.shape[1] // channels
-        for c in range(1, channels if cells > 1 else 1):
-            ax.plot([c * cells] * 2, [-0.1, channels + 0.1], color=INK, lw=2.4)
+        for c in range(channels):
+            ax.text(3, c + 1.53, f"output {c}", ha="right", va="center", fontsize=9)
+            word = f"channel {c}" if cells > 1 else str(c)
+            ax.text(3.2 + (c + 0.5) * cells, 0.5, word, ha="center", va="center", fontsize=9)
+            if c and cells > 1:
+                ax.plot([3.2 + c * cells] * 2, [0.9, channels + 1.1], color=INK, lw=2.4)
+        if cells == 1:
+            ax.text(3.4 + channels, 0.5, "channel", va="center", fontsize=9)
     return fig, data
 
 
@@ -301,7 +314,7 @@ def seen_from(function: Callable[[Tensor], Tensor], size: tuple[int, int], query
 
 
 def fig_two_blocks(
-    size: tuple[int, int] = (6, 6), query: tuple[int, int] = (2, 3)
+    size: tuple[int, int] = (6, 8), query: tuple[int, int] = (2, 3)
 ) -> tuple[Figure, dict[str, Tensor]]:
     """Convolution and MobileViT block: unfold, a middle, fold; and what the ringed pixel sees.
 
@@ -320,39 +333,64 @@ def fig_two_blocks(
         "convolution": seen_from(lambda x: conv2d_by_matmul(x, weight, padding=1), size, query),
         "unfold, transformer, fold": seen_from(transform, size, query),
     }
-    fig, axes = plt.subplots(2, 1, figsize=(8, 5.4))
+    fig, axes = plt.subplots(2, 1, figsize=(8, 5.0))
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99, hspace=0.04)
-    for ax, (name, seen) in zip(axes, data.items(), strict=True):
-        _draw_block(_canvas(ax, 24, 7.6), name, seen, query)
+    colours = PLAIN, POSITION_COLOURS[query[0] % 2 * 2 + query[1] % 2]
+    middles, W = (_draw_columns, _draw_tokens), size[1]
+    for ax, middle, colour, (name, seen) in zip(axes, middles, colours, data.items(), strict=True):
+        _canvas(ax, 2 * W + 12.4, size[0] + 2.4)
+        ax.text(0, 0.4, name, fontsize=10.5, fontweight="bold", va="center")
+        only = torch.zeros_like(seen)
+        only[query] = True
+        for left, lit in ((0, seen), (W + 12.4, only)):
+            for row, column in torch.cartesian_prod(*map(torch.arange, size)).tolist():
+                _cell(ax, left + column, row + 1, colour=colour if lit[row, column] else "none")
+            ring(ax, left + query[1] + 0.5, query[0] + 1.5, 9)
+        _arrow(ax, (W + 0.2, 2.4), (W + 1.9, 2.4), "unfold", (W + 1.05, 2.1))
+        x, y = middle(ax, W + 6.2, colour, seen, query)
+        end = W + 12.4 + query[1] + 0.2, query[0] + 1.8
+        _arrow(ax, (x, y), end, "fold", (W + 11.2, 5.9), colour, "angle3,angleA=0,angleB=70")
     return fig, data
 
 
-def _draw_block(ax: Axes, name: str, seen: Tensor, query: tuple[int, int]) -> None:
-    """One row of `fig_two_blocks`: map, columns before and after the middle, map."""
-    H, W = seen.shape
-    mixes = name != "convolution"
-    colour = POSITION_COLOURS[query[0] % 2 * 2 + query[1] % 2] if mixes else PLAIN
-    ax.text(0, 0.4, name, fontsize=10.5, fontweight="bold", va="center")
-    for left, lit in ((0, seen), (24 - W, torch.zeros_like(seen))):
-        for row, column in torch.cartesian_prod(torch.arange(H), torch.arange(W)).tolist():
-            _cell(ax, left + column, row + 1, colour=colour if lit[row, column] else "none")
-        ring(ax, left + query[1] + 0.5, query[0] + 1.5, 9)
-    for start, word in ((6.3, "unfold"), (15.8, "fold")):
-        arrow = {"arrowstyle": "-|>", "color": INK}
-        ax.annotate("", (start + 1.8, 4), (start, 4), arrowprops=arrow)
-        ax.text(start + 0.9, 3.5, word, ha="center", fontsize=9.5)
-    shown = 9  # the N = 9 tokens of one place; of the convolution's 36 columns the first nine
-    own = query[0] // 2 * (W // 2) + query[1] // 2
-    centres = [8.7 + 0.82 * k for k in range(shown)]
-    for i, x in enumerate(centres):
-        for y in (1.2, 5.2):
-            ax.add_patch(Rectangle((x - 0.3, y), 0.6, 1.2, fc=colour, ec=INK, lw=0.8))
-        for j in range(shown) if mixes else (i,):
-            mine = j == own or not mixes
-            ax.plot([x, centres[j]], [2.45, 5.15], color=colour, lw=1.6 if mine else 0.4, zorder=1 + mine)
-    middle = (
-        "transformer: the 9 tokens of one place together"
-        if mixes
-        else "matrix product: each column alone (9 of 36)"
-    )
-    ax.text(12, 7, middle, ha="center", va="center", fontsize=9.5)
+def _arrow(
+    ax: Axes, start: Point, end: Point, word: str, place: Point, colour: str = INK, way: str = "arc3"
+) -> None:
+    """An arrow, and its word at `place`."""
+    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.4, "connectionstyle": way}
+    ax.annotate("", end, start, arrowprops=style, zorder=5)
+    ax.text(*place, word, ha="center", fontsize=9.5)
+
+
+def _draw_columns(ax: Axes, centre: float, colour: str, seen: Tensor, query: tuple[int, int]) -> Point:
+    """The query's column with its pixels among some others, each above its own result; the way out."""
+    for k in range(-5, 6):
+        x = centre + 0.7 * k - 0.3
+        for cell in range(9) if k == 0 else ():
+            ax.add_patch(Rectangle((x, 1 + 0.46 * cell), 0.6, 0.46, fc=colour, ec=INK, lw=0.8))
+        if k:
+            ax.add_patch(Rectangle((x, 1), 0.6, 9 * 0.46, fc="none", ec=INK, lw=0.8))
+        ax.add_patch(Rectangle((x, 6.1), 0.6, 0.6, fc="none" if k else colour, ec=INK, lw=0.8))
+        ax.plot([x + 0.3] * 2, [1.1 + 9 * 0.46, 6], color=INK if k else colour, lw=0.8 if k else 2.4)
+    for side in (-1, 1):
+        ax.text(centre + side * 4.2, 3, "…", ha="center", va="center", fontsize=10)
+    words = f"matrix product: each of {seen.numel()} columns alone"
+    ax.text(centre, 7.9, words, ha="center", va="center", fontsize=9.5)
+    return centre, 7.15
+
+
+def _draw_tokens(ax: Axes, centre: float, colour: str, seen: Tensor, query: tuple[int, int]) -> Point:
+    """The tokens of the query's place before and after the transformer, all linked; the way out."""
+    N, own = int(seen.sum()), query[0] // 2 * (seen.shape[1] // 2) + query[1] // 2
+    places = [centre + 0.7 * (t - (N - 1) / 2) for t in range(N)]
+    for t, x in enumerate(places):
+        for y in (1.4, 6.1):
+            lit = y < 2 or t == own
+            ax.add_patch(Rectangle((x - 0.3, y), 0.6, 0.6, fc=colour if lit else "none", ec=INK, lw=0.8))
+        for end in places:
+            mine = end == places[own]
+            ax.plot([x, end], [2.1, 6], color=colour, lw=1.6 if mine else 0.3, zorder=1 + mine)
+    ax.text(centre, 0.9, f"{N} tokens: the pixels of one place", ha="center", va="center", fontsize=9.5)
+    words = f"transformer: each token hears all {N}"
+    ax.text(centre, 7.9, words, ha="center", va="center", fontsize=9.5)
+    return places[own], 7.15

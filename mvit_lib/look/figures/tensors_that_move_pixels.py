@@ -20,12 +20,13 @@ from torch import Tensor
 
 from mvit_lib.look.style import INK, POSITION_COLOURS, SEQUENTIAL, bare, ring
 
-WIDTH = 8.0  # inches, of every figure
+WIDTH = 8.0  # inches, the widest a figure gets
 CELL = 0.36
 GAP = 0.2  # between the tables of one tensor
 CUT = 0.08  # between the patches of a map
 SPACE = 0.45  # between tensors
 LINE = 0.19  # height of a line of text
+MARGIN = 0.34  # width of the names of rows
 
 
 def origins(source: Tensor, moved: Tensor) -> Tensor:
@@ -61,13 +62,17 @@ def place_colours(source: Tensor, patch: tuple[int, int] | None) -> list[str]:
 
 @dataclass
 class Panel:
-    """One tensor on the page: title, cells (x, y, text, colour or None) and bare notes (x, y, text)."""
+    """One tensor on the page: title, cells (x, y, text, colour or None) and bare notes (x, y, text).
+
+    A panel that is `alone` has its stretch of the page to itself.
+    """
 
     title: str
     width: float
     height: float
     cells: list[tuple[float, float, str, str | None]] = field(default_factory=list)
     notes: list[tuple[float, float, str]] = field(default_factory=list)
+    alone: bool = False
 
     @property
     def total_width(self) -> float:
@@ -106,6 +111,23 @@ def _panel(
     return panel
 
 
+def _name_tables(panel: Panel, numbers: Tensor, name: str) -> None:
+    """Write "name 0", "name 1", … under the tables of a panel, which stand side by side."""
+    count = math.prod(numbers.shape[:-2])
+    step = (panel.width + GAP) / count
+    panel.notes += [((i + 0.5) * step - GAP / 2, panel.height + 0.13, f"{name} {i}") for i in range(count)]
+    panel.height += 0.22
+
+
+def _name_rows_and_columns(panel: Panel, names: tuple[str, str]) -> None:
+    """Write the index beside every row and above every column of a panel that is one table."""
+    rows, columns = round(panel.height / CELL), round(panel.width / CELL)
+    panel.cells = [(x + MARGIN, y + LINE, text, colour) for x, y, text, colour in panel.cells]
+    panel.notes += [(MARGIN / 2 - 0.02, LINE + (i + 0.5) * CELL, f"{names[0]}={i}") for i in range(rows)]
+    panel.notes += [(MARGIN + (j + 0.5) * CELL, LINE / 2, f"{names[1]}={j}") for j in range(columns)]
+    panel.width, panel.height = panel.width + MARGIN, panel.height + LINE
+
+
 def _ink_on(colour: str) -> str:
     """Black or white, whichever has the higher contrast (WCAG's relative luminance)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)]
@@ -128,7 +150,7 @@ def _arrange(panels: Sequence[Panel]) -> tuple[list[tuple[float, float]], float]
     """Corners of the panels, set side by side and wrapped like words; and the height of the page."""
     corners, x, y, row = [], 0.0, 0.0, []
     for panel in panels:
-        if row and x + panel.total_width > WIDTH:
+        if row and (x + panel.total_width > WIDTH or panel.alone or row[-1].alone):
             y += max(p.height for p in row) + LINE + SPACE
             x, row = 0.0, []
         row.append(panel)
@@ -141,9 +163,11 @@ def _page(panels: Sequence[Panel], rings: Collection[str] = ()) -> Figure:
     """Draw panels into one axes whose unit is the inch."""
     corners, height = _arrange(panels)
     height = round(height + 0.12, 2)
-    fig = plt.figure(figsize=(WIDTH, height))
+    right = max(left + panel.total_width for panel, (left, _) in zip(panels, corners, strict=True))
+    width = min(WIDTH, math.ceil(2 * right + 0.1) / 2)  # half inches: a font's last pixel does not count
+    fig = plt.figure(figsize=(width, height))
     ax = bare(fig.add_axes((0, 0, 1, 1)))
-    ax.set_xlim(-0.03, WIDTH - 0.03)
+    ax.set_xlim(-0.03, width - 0.03)
     ax.set_ylim(height - 0.06, -0.06)
     for panel, (left, top) in zip(panels, corners, strict=True):
         below = top + LINE + 0.04
@@ -164,14 +188,15 @@ def fig_provenance(
     *,
     name: str = "x",
     rings: Collection[int] = (),
+    axes: Mapping[str, tuple[str, str]] | None = None,
 ) -> tuple[Figure, dict[str, Tensor]]:
     """A numbered tensor and what moves made of it: each cell keeps the colour of the cell it came from.
 
     source: any shape with at most four axes longer than 1, every element a different number; the last
     two axes are drawn as tables, one further axis goes right, another down. moved: title -> tensor made
     from the source. patch = (ph, pw) colours by the place inside the patches of the source's last two
-    axes. rings: numbers to ring wherever they stand. A number that the source does not hold (a padding
-    zero) gets an empty cell.
+    axes. rings: numbers to ring wherever they stand. axes: title -> names for the rows and columns of
+    that table. A number that the source does not hold (a padding zero) gets an empty cell.
     data: for every title the flat index in the source of each element, -1 for those from nowhere.
     Raises: ValueError if two elements of the source are equal, or a tensor has too many axes.
     """
@@ -179,6 +204,9 @@ def fig_provenance(
     data = {title: origins(source, tensor) for title, tensor in moved.items()}
     panels = [_panel(name, source, origins(source, source), colour, patch)]
     panels += [_panel(title, tensor, data[title], colour) for title, tensor in moved.items()]
+    for panel in panels:
+        if panel.title in (axes or {}):
+            _name_rows_and_columns(panel, axes[panel.title])
     return _page(panels, {f"{number:g}" for number in rings}), data
 
 
@@ -196,11 +224,12 @@ def offsets(tensor: Tensor) -> Tensor:
     return found
 
 
-def fig_storage(tensors: Mapping[str, Tensor]) -> tuple[Figure, dict[str, Tensor]]:
-    """Numbered tensors above the line of numbers that they read; views share one line.
+def fig_storage(tensors: Mapping[str, Tensor], tables: str = "") -> tuple[Figure, dict[str, Tensor]]:
+    """Numbered tensors below the line of numbers that they read; views share one line.
 
     tensors: name -> tensor; every line must hold different numbers. Under each cell of a line stands
-    its offset; equal numbers have equal colours throughout.
+    its offset, unless every number is its own offset; equal numbers have equal colours throughout.
+    tables: what the tables of a tensor are called, for example "channel".
     data: name -> offset of every element, in the tensor's shape.
     """
     lines: dict[int, list[str]] = {}
@@ -211,15 +240,21 @@ def fig_storage(tensors: Mapping[str, Tensor]) -> tuple[Figure, dict[str, Tensor
         line = line_of_numbers(tensors[names[0]])
         numbers = line.sort().values
         colour = place_colours(numbers, None)
-        where = f"in memory: the line of {' and '.join(names)}, offsets below"
+        where = f"in memory: the line of {' and '.join(names)}"
+        is_counted = line.tolist() == list(range(len(line)))
+        where += "" if is_counted else ", offsets below"
         strip = _panel(where, line, origins(numbers, line), colour)
-        strip.notes = [(x + CELL / 2, 1.3 * CELL, f"{i}") for i, (x, _, _, _) in enumerate(strip.cells)]
-        strip.width, strip.height = WIDTH, 1.4 * CELL  # a line stands alone
+        strip.alone = True
+        if not is_counted:
+            strip.notes = [(x + CELL / 2, 1.3 * CELL, f"{i}") for i, (x, *_) in enumerate(strip.cells)]
+            strip.height = 1.4 * CELL
         panels.append(strip)
         for name in names:
             tensor = tensors[name]
             title = f"{name}   shape {list(tensor.shape)}, strides {tensor.stride()}"
             panels.append(_panel(title, tensor, origins(numbers, tensor), colour))
+            if tables:
+                _name_tables(panels[-1], tensor, tables)
     return _page(panels), {name: offsets(tensor) for name, tensor in tensors.items()}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of notebook 03: patches as rows, shuffled photos, the crossing, positions, what training gave."""
+"""Pictures of notebook 03: patches as rows, shuffled photos, the crossing, what training gave."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mvit_lib.cost import transformer_layer_cost, vit_attention_macs
-from mvit_lib.look.style import ACCENT, DIVERGING, INK, bare, ring
+from mvit_lib.look.style import ACCENT, INK, bare, ring
 from mvit_lib.patches import Pair, as_pair, patchify
 
 LINEAR, ATTENTION = "#7d72d6", ACCENT
@@ -28,7 +28,7 @@ def fig_patches(
 ) -> tuple[Figure, dict[str, Tensor]]:
     """The photo cut into patches, and the table [N, P·C] in which every patch is a row.
 
-    image [1, 3, H, W] in [0, 1]; marked: numbers of the patches that are framed in both halves.
+    image [1, 3, H, W] in [0, 1]; marked: numbers of the patches that are framed, and whose rows have a mark at the side.
     data: "rows", the table; "corners", int [len(marked), 2], top and left pixel of each marked patch.
     """
     ph, pw = as_pair(patch_size, "patch_size")
@@ -49,8 +49,9 @@ def fig_patches(
         left.add_patch(Rectangle((start, top), pw, ph, **frame))
         left.text(start + 3, top + 3, n, color="white", va="top", fontsize=9, fontweight="bold",
                   bbox={"fc": "black", "ec": "none", "alpha": 0.6, "pad": 1.5})  # fmt: skip
-        right.add_patch(Rectangle((0, n), 1, 1, **frame))
-        right.text(1.02, n + 0.5, n, va="center", color=ACCENT, fontsize=9)
+        right.plot([-0.015, 1.015], [n + 0.5] * 2, ls="none", marker="_", ms=12, mew=2.5, color=ACCENT,
+                   clip_on=False)  # fmt: skip
+        right.text(1.05, n + 0.5, n, va="center", color=ACCENT, fontsize=11)
     return fig, {"rows": rows, "corners": corners}
 
 
@@ -140,63 +141,13 @@ def fig_samples(
     return fig, largest
 
 
-def similarity(positions: Tensor) -> Tensor:
-    """Cosine of the angle between every two positions, their common mean taken away: [N, D] -> [N, N]."""
-    centred = positions.detach() - positions.detach().mean(0)
-    unit = centred / centred.norm(dim=1, keepdim=True)
-    return unit @ unit.T  # [N, N]
-
-
-def fig_positions(positions: Mapping[str, Tensor], grid: tuple[int, int]) -> tuple[Figure, dict[str, Tensor]]:
-    """For every position a small map: how alike it is to each of the others. The ring is around itself.
-
-    The titles tell the mean similarity of places side by side or one below the other, and of all other
-    pairs.
-
-    positions: title -> [N, D] without the class token's, N = nH·nW of `grid`.
-    data: for each title the similarities, [N, N].
-    """
-    found = {title: similarity(vectors) for title, vectors in positions.items()}
-    fig, axes = plt.subplots(1, len(found), figsize=(8, 4), squeeze=False)
-    fig.subplots_adjust(left=0.01, right=0.87, top=0.87, bottom=0.02, wspace=0.16)
-    near, far = _pairs(grid)
-    for ax, (title, alike) in zip(axes[0], found.items(), strict=True):
-        shown = _maps_in_a_grid(alike, grid)
-        drawn = bare(ax).imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1)
-        means = f"neighbours {alike[near].mean():+.2f}, others {alike[far].mean():+.2f}"
-        ax.set_title(f"{title}\n{means}".replace("-", "−"))
-        for n in range(len(alike)):
-            row, column = divmod(n, grid[1])
-            ring(ax, column * (grid[1] + 1) + column, row * (grid[0] + 1) + row, size=6)
-    bar = fig.colorbar(drawn, cax=fig.add_axes((0.885, 0.1, 0.018, 0.72)), ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["−1 opposite", "0", "1 alike"], fontsize=9)
-    return fig, found
-
-
-def _pairs(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """bool [N, N] twice: pairs of places one step apart, and all other pairs of two places."""
-    places = torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1]))  # [N, 2]
-    steps = (places[:, None] - places[None]).abs().sum(-1)  # [N, N]
-    return steps == 1, steps > 1
-
-
-def _maps_in_a_grid(alike: Tensor, grid: tuple[int, int]) -> np.ndarray:
-    """[N, N] -> nH × nW maps of nH × nW, a gap of nan between them."""
-    (nH, nW), gap = grid, 1
-    shown = np.full((nH * (nH + gap) - gap, nW * (nW + gap) - gap), np.nan)
-    for n, values in enumerate(alike):
-        top, left = n // nW * (nH + gap), n % nW * (nW + gap)
-        shown[top : top + nH, left : left + nW] = values.reshape(nH, nW).numpy()
-    return shown
-
-
 def fig_accuracy(scores: Mapping[str, float], chance: float) -> tuple[Figure, dict[str, float]]:
     """One bar per network: the share of test pictures it names rightly, and what guessing would give.
 
     data: the scores.
     """
-    fig, ax = plt.subplots(figsize=(8, 0.55 * len(scores) + 0.7))
-    fig.subplots_adjust(left=0.27, right=0.97, top=0.86, bottom=0.06)
+    fig, ax = plt.subplots(figsize=(8, 0.55 * len(scores) + 1))
+    fig.subplots_adjust(left=0.27, right=0.97, top=0.88, bottom=0.13)
     colours = [ATTENTION if "ViT" in name else LINEAR for name in scores]
     ax.barh(list(scores), list(scores.values()), color=colours, height=0.62)
     for row, share in enumerate(scores.values()):
@@ -206,6 +157,7 @@ def fig_accuracy(scores: Mapping[str, float], chance: float) -> tuple[Figure, di
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     ax.set_xticks([])
+    ax.set_xlabel("share of the test pictures that are named rightly")
     ax.tick_params(left=False)
     for side in ("bottom", "left"):
         ax.spines[side].set_visible(False)
