@@ -28,7 +28,8 @@ def fig_patches(
 ) -> tuple[Figure, dict[str, Tensor]]:
     """The photo cut into patches, and the table [N, P·C] in which every patch is a row.
 
-    image [1, 3, H, W] in [0, 1]; marked: numbers of the patches that are framed, and whose rows have a mark at the side.
+    image [1, 3, H, W] in [0, 1]; marked: patches that are framed on the left and have a mark
+    beside their row on the right.
     data: "rows", the table; "corners", int [len(marked), 2], top and left pixel of each marked patch.
     """
     ph, pw = as_pair(patch_size, "patch_size")
