@@ -217,6 +217,8 @@ def test_an_error_message_is_explained_where_it_happens_and_on_request(capsys):
     assert "RuntimeError: sizes must match here\n      Did you write 2 × 2?" in capsys.readouterr().out
     hint("99.1", "RuntimeError: sizes must match at dimension 1")
     assert capsys.readouterr().out == "Did you write 2 × 2?\n"
+    hint("99.1", "match")
+    assert capsys.readouterr().out == "Did you write 2 × 2?\n"
     hint("99.1", "something else")
     assert '"must match"' in capsys.readouterr().out
 

@@ -28,9 +28,8 @@ class Exercise:
 
     checker: takes the learner's function and raises `Wrong` with what is wrong, or returns.
     hints: three steps, the last a skeleton. symptoms: words of an error message -> what they mean here.
-    forbidden: what the function may not call while it runs, see guard.calls_noted; the
-    checker itself may. solution: (file in solutions/,
-    function or class in it).
+    forbidden: what the function may not call while it runs, see guard.calls_noted; the checker itself
+    may. solution: (file in solutions/, function or class in it).
     """
 
     checker: Callable[[Callable], None]
@@ -118,7 +117,9 @@ def hint(number: str, step: int | str = 1) -> None:
     """
     task = exercise(number)
     if isinstance(step, str):
-        meanings = [meaning for symptom, meaning in task.symptoms.items() if symptom in step]
+        meanings = [
+            meaning for symptom, meaning in task.symptoms.items() if symptom in step or step in symptom
+        ]
         known = "\n".join(f'  "{symptom}"' for symptom in task.symptoms) or "  none"
         print(meanings[0] if meanings else f"Messages known to this exercise:\n{known}")
         return
