@@ -25,13 +25,13 @@ def one_walk(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 def came_from(move: "Callable", shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int, ...]:
     # Numbers that are all different are name tags: the move carries them along.
     # The tag found at `place` counts the input's elements in reading order.
-    # The last axis runs fastest, so dividing by its length leaves the last index as the rest.
+    # The last axis runs fastest, so dividing by its length leaves the last index as the remainder.
     x = torch.arange(math.prod(shape)).reshape(shape)
     number = int(move(x)[place])
     index = []
     for n in reversed(shape):
-        number, rest = divmod(number, n)
-        index.append(rest)
+        number, remainder = divmod(number, n)
+        index.append(remainder)
     return tuple(reversed(index))
 
 

@@ -162,7 +162,7 @@ def test_storage_draws_one_line_for_views_and_two_for_a_copy():
     fig, data = fig_storage({"x": x, "view": x.permute(0, 2, 3, 1), "last": last})
     titles = [text.get_text() for text in fig.axes[0].texts if "in memory" in text.get_text()]
     assert [title.split("line of ")[1] for title in titles] == [
-        "x and view",
+        "x and view, offsets below",
         "last, offsets below",
     ]
     colour = {}
@@ -187,13 +187,20 @@ def test_the_same_row_of_unfold_is_the_same_place(patch):
         assert sorted(filled) == sorted((c, r) for r, c in shared.nonzero().tolist())
 
 
-def test_lists_of_a_photo_are_its_strided_pictures():
+def test_lists_of_a_photo_are_its_strided_pictures_and_its_strips():
     photo = torch.rand(1, 3, 8, 12)
-    fig, data = fig_lists(photo, {"unfold": unfold_patches(photo, (2, 2))}, (2, 2))
+    places = unfold_patches(photo, (2, 2)).reshape(4, 4, 6, 3)
+    strips = photo[0].permute(1, 2, 0).reshape(4, 2, 12, 3)
+    fig, data = fig_lists(photo, {"bands": strips, "unfold": places})
+    shown = [torch.from_numpy(ax.images[0].get_array().data) for ax in fig.axes]
+    assert torch.equal(shown[0], photo[0].permute(1, 2, 0))
+    assert torch.equal(torch.cat(shown[1:5]), shown[0])
     for p, (r, s) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         assert torch.equal(data["unfold"][p], photo[0, :, r::2, s::2].permute(1, 2, 0))
-        shown = torch.from_numpy(fig.axes[p + 1].images[0].get_array().data)
-        assert torch.equal(shown, data["unfold"][p])
+        assert torch.equal(shown[5 + p], data["unfold"][p])
+    tops = [ax.get_subplotspec().get_position(fig).x0 for ax in fig.axes]
+    assert len({round(x, 3) for x in tops[1:5]}) == 1
+    assert len({round(x, 3) for x in tops[5:]}) == 2
 
 
 def test_more_than_four_places_get_colours_of_their_own():

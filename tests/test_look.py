@@ -1,7 +1,9 @@
 """The pictures show what they say: tests read the data behind them."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -18,6 +20,7 @@ from mvit_lib.look.figures.start_here import (
     fig_partners,
     partners_of,
 )
+from mvit_lib.look.style import compact_png
 from mvit_lib.mobilevit import MobileViTConfig
 from mvit_lib.patches import unfold_patches
 
@@ -133,3 +136,22 @@ def test_the_stripes_of_layer_3_come_from_the_four_places():
         before = model.layer_3[0](model.forward_features(x)["layer_2"])
         assert share(before) < 0.01
         assert share(model.layer_3[1](before)) > 0.2
+
+
+def test_a_drawing_keeps_greys_that_are_close():
+    greys = [120, 122, 124, 126, 128, 130]
+    figure, ax = plt.subplots(figsize=(6, 2))
+    ax.imshow([greys], cmap="gray", vmin=0, vmax=255)
+    picture = np.asarray(Image.open(io.BytesIO(compact_png(figure))).convert("L"))
+    assert set(greys) <= set(picture[picture.shape[0] // 2].tolist())
+
+
+def test_a_photo_is_stored_small_and_looks_the_same():
+    figure, ax = plt.subplots(figsize=(5, 5))
+    ax.imshow(skimage.data.astronaut())
+    picture = compact_png(figure)
+    full = io.BytesIO()
+    figure.savefig(full, format="png", bbox_inches="tight", dpi=figure.dpi)
+    assert len(picture) < 0.5 * full.tell()
+    images = [np.asarray(Image.open(io.BytesIO(b)).convert("RGB"), float) for b in (picture, full.getvalue())]
+    assert np.abs(images[0] - images[1]).mean() < 8

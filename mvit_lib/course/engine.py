@@ -111,10 +111,7 @@ def _meaning(task: Exercise, error: BaseException) -> str:
 
 
 def hint(number: str, step: int | str = 1) -> None:
-    """Print one of three hints, the third a skeleton; or, given an error message, what it means here.
-
-    Raises: ValueError if `step` is a number other than 1, 2 or 3.
-    """
+    """Print one of three hints, the third a skeleton; or, given an error message, what it means here."""
     task = exercise(number)
     if isinstance(step, str):
         meanings = [
@@ -124,7 +121,8 @@ def hint(number: str, step: int | str = 1) -> None:
         print(meanings[0] if meanings else f"Messages known to this exercise:\n{known}")
         return
     if step not in (1, 2, 3):
-        raise ValueError(f"there are hints 1, 2 and 3, not {step!r}")
+        print(f'There are hints 1, 2 and 3. The whole answer:  solution("{number}")')
+        return
     print(task.hints[step - 1])
     if step < 3:
         print(f'\nMore:  hint("{number}", {step + 1})')

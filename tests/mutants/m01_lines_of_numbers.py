@@ -37,6 +37,10 @@ def two_axes_or_four(index, strides):
     return sum(index[k] * strides[k] for k in (0, 1, 2, 3))
 
 
+def up_to_four_axes(index, strides):
+    return sum(index[k] * strides[k] for k in range(4) if k < len(index))
+
+
 def names_four_axes(index, strides):
     (b, c, y, x), (sb, sc, sy, sx) = index, strides
     return b * sb + c * sc + y * sy + x * sx
@@ -96,6 +100,47 @@ def first_pair_only(shape, strides):
     return strides[0] == shape[1] * strides[1]
 
 
+def first_two_pairs_only(shape, strides):
+    return all(pairs(shape, strides)[:2])
+
+
+def outermost_axis_only(shape, strides):
+    return strides[0] == math.prod(shape[1:]) * strides[-1]
+
+
+def outermost_axis_without_ones(shape, strides):
+    shape, strides = without_ones(shape, strides)
+    return not shape or strides[0] == math.prod(shape[1:]) * strides[-1]
+
+
+def two_pairs_without_ones(shape, strides):
+    return all(pairs(*without_ones(shape, strides))[:2])
+
+
+def spans_without_ones(shape, strides):
+    shape, strides = without_ones(shape, strides)
+    last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    return not shape or last == strides[-1] * (math.prod(shape) - 1)
+
+
+def wants_two_long_axes(shape, strides):
+    shape, strides = without_ones(shape, strides)
+    return strides[-2] == shape[-1] * strides[-1] and all(pairs(shape, strides))
+
+
+def divides_strides(shape, strides):
+    shape, strides = without_ones(shape, strides)
+    return all(strides[k] / strides[k + 1] == shape[k + 1] for k in range(len(shape) - 1))
+
+
+def always_false(shape, strides):
+    return False
+
+
+def always_true(shape, strides):
+    return True
+
+
 def any_pair(shape, strides):
     return any(pairs(shape, strides))
 
@@ -129,6 +174,7 @@ MUTANTS = {
         last_stride_is_one: "Did you take the last stride for 1",
         forgets_the_last_axis: "Did you forget the last axis",
         two_axes_or_four: "There can be any number of axes",
+        up_to_four_axes: "five axes",
         names_four_axes: "There can be any number of axes",
         multiplies_tuples: "multiply them pair by pair",
         returns_the_steps: "expected a whole number, got [60, 40, 5, 3]",
@@ -142,6 +188,15 @@ MUTANTS = {
         takes_the_outer_length: "Did you take the length of the outer axis",
         last_pair_only: "Did you look at the last two axes only",
         first_pair_only: "Did you look at the first two axes only",
+        first_two_pairs_only: "Did you look at the first three axes only",
+        outermost_axis_only: "Did you look only at the outermost axis",
+        outermost_axis_without_ones: "although 12 = 3 · 4 · 1",
+        two_pairs_without_ones: "4 ≠ 2 · 1",
+        spans_without_ones: "3 ≠ 2 · 3",
+        wants_two_long_axes: "one axis or none is left",
+        divides_strides: "A stride can be 0",
+        always_false: "a step down is a full walk along the row",
+        always_true: "A step down is 1 further",
         any_pair: "Did you ask whether any two neighbours fit",
         falling_strides: "Did you ask whether the strides fall",
         lists_the_pairs: "expected True or False, got [True]",

@@ -26,8 +26,8 @@ def backwards(move, shape, place):
     number = the_number_itself(move, shape, place)
     index = []
     for n in reversed(shape):
-        number, rest = divmod(number, n)
-        index.append(rest)
+        number, remainder = divmod(number, n)
+        index.append(remainder)
     return tuple(index)
 
 
@@ -35,8 +35,8 @@ def first_axis_first(move, shape, place):
     number = the_number_itself(move, shape, place)
     index = []
     for n in shape:
-        number, rest = divmod(number, n)
-        index.append(rest)
+        number, remainder = divmod(number, n)
+        index.append(remainder)
     return tuple(index)
 
 
@@ -44,8 +44,8 @@ def divides_by_the_output(move, shape, place):
     x = torch.arange(math.prod(shape)).reshape(shape)
     number, index = int(move(x)[place]), []
     for n in reversed(move(x).shape):
-        number, rest = divmod(number, n)
-        index.append(rest)
+        number, remainder = divmod(number, n)
+        index.append(remainder)
     return tuple(reversed(index))
 
 
@@ -65,7 +65,7 @@ def reads_the_input(move, shape, place):
     return tuple(int(i) for i in torch.unravel_index(x[place], shape))
 
 
-def swaps_quotient_and_rest(move, shape, place):
+def swaps_quotient_and_remainder(move, shape, place):
     number = the_number_itself(move, shape, place)
     index = []
     for n in reversed(shape):
@@ -95,6 +95,19 @@ def by_strides(move, shape, place):
     moved = move(torch.zeros(shape))
     at = moved.storage_offset() + sum(i * s for i, s in zip(place, moved.stride(), strict=True))
     return tuple(int(i) for i in torch.unravel_index(torch.tensor(at), shape))
+
+
+def three_axes_at_most(move, shape, place):
+    number = the_number_itself(move, shape, place)
+    n, m = (1, 1, *shape)[-2:]
+    index = number // (n * m), number // m % n, number % m
+    return index[3 - len(shape) :] if len(shape) < 3 else index
+
+
+def numbers_in_uint8(move, shape, place):
+    x = torch.arange(math.prod(shape)).reshape(shape)
+    number = int(move(x.to(torch.uint8))[place])
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(number), shape))
 
 
 def arange_of_a_tuple(move, shape, place):
@@ -198,6 +211,20 @@ def by_torch(x, patch):
     return columns.reshape(len(x), x.shape[1], patch[0] * patch[1], -1).permute(0, 2, 3, 1)
 
 
+def by_pixel_unshuffle(x, patch):
+    (B, D, H, W), (ph, pw) = x.shape, patch
+    square = x.repeat_interleave(pw, 2).repeat_interleave(ph, 3)
+    moved = F.pixel_unshuffle(square, ph * pw).reshape(B, D, ph * pw, ph * pw, H // ph, W // pw)
+    return moved[:, :, ::pw, ::ph].permute(0, 2, 3, 4, 5, 1).reshape(token_shape(x, patch))
+
+
+def by_convolution(x, patch):
+    (B, D, H, W), P = x.shape, patch[0] * patch[1]
+    kernels = torch.eye(P, dtype=x.dtype).reshape(P, 1, *patch)
+    moved = F.conv2d(x.reshape(B * D, 1, H, W), kernels, stride=patch)
+    return moved.reshape(B, D, P, -1).permute(0, 2, 3, 1)
+
+
 def patch_always_two(x, patch):
     return right_unfold(x, (2, 2))
 
@@ -237,6 +264,14 @@ merges_ph_before_rows = fold_from("rsij", (0, 5, 1, 3, 2, 4))
 unfold_once_more = fold_from("rsij", (0, 3, 5, 2, 4, 1))
 patch_after_patch = fold_from("rsij", (0, 5, 3, 4, 1, 2))
 leaves_d_last = fold_from("rsij", (0, 3, 1, 4, 2, 5))
+
+
+gives_n_swapped_lengths = fold_from("rsji", (0, 5, 3, 1, 4, 2))
+puts_pw_beside_rows = fold_from("rsij", (0, 5, 3, 2, 4, 1))
+
+
+def patch_as_width_and_height(tokens, size, patch):
+    return right_fold(tokens, size, patch[::-1])
 
 
 def returns_channels_last(tokens, size, patch):
@@ -300,12 +335,14 @@ MUTANTS = {
         numbers_the_output: "Did you number the output",
         where_it_goes: "where the input's element goes to",
         reads_the_input: "That is the place in the output",
-        swaps_quotient_and_rest: "Did you swap quotient and rest",
+        swaps_quotient_and_remainder: "Did you swap quotient and remainder",
         two_axes_of_three: "expected 3 indices, got 2",
         found_by_nonzero: "nonzero() gives a row for every hit",
         gives_a_list: "expected a tuple of 3 indices, got the list",
         gives_a_tensor: "expected a tuple of 3 indices, got the Tensor",
         by_strides: "Did you follow strides",
+        three_axes_at_most: "expected 5 indices, got 3",
+        numbers_in_uint8: "uint8 ends at 255",
         arange_of_a_tuple: "arange wants a count",
         forgets_return: "did you forget `return`",
     },
@@ -327,7 +364,9 @@ MUTANTS = {
         loses_the_gradient: "no gradient comes back",
         clears_its_input: "changes its first argument",
         unfold_by_own_strides: "Did you compute strides from the lengths",
-        by_torch: "`unfold` and `im2col` do what you are to build",
+        by_torch: "`unfold` does what you are to build",
+        by_pixel_unshuffle: "`pixel_unshuffle` does what you are to build",
+        by_convolution: "`conv2d` does what you are to build",
         patch_always_two: "is invalid for input of size",
         unpacks_three: "unpack it into as many names",
         by_the_library: "`mvit_lib` does what you are to build",
@@ -337,6 +376,9 @@ MUTANTS = {
         fold_bands: "lands in a band of rows",
         fold_axes_swapped: "Did you swap the two in-patch axes",
         splits_n_the_wrong_way: "Did you split N into (nW, nH)",
+        gives_n_swapped_lengths: "Did you give N the lengths (nW, nH)",
+        puts_pw_beside_rows: "Did you put pw beside nH",
+        patch_as_width_and_height: "Did you read patch as (pw, ph)",
         merges_ph_before_rows: "Did you merge (ph, nH) into H",
         leaves_d_last: "The numbers of one token fall on neighbours",
         returns_channels_last: "bring D in front of H and W",

@@ -19,6 +19,8 @@ LINES = (
     ((1, 2), (4, 1), "rows of four"),
     ((2, 1), (1, 4), "the transposed"),
     ((1, 1, 1), (6, 3, 1), "three axes"),
+    ((5,), (3,), "one axis"),
+    ((1, 0, 1, 2, 1), (48, 24, 2, 8, 4), "five axes"),
 )
 OFFSET_MISTAKES: dict[str, Callable[[list[int], list[int]], int]] = {
     "Did you add index and stride? One step is repeated index times.": lambda i, s: sum(i) + sum(s),
@@ -71,10 +73,20 @@ WALKS = (
     ((2, 3, 4), (24, 4, 1), "The last two axes can become one; the first two cannot: 24 ≠ 3 · 4."),
     ((2, 3, 4), (15, 5, 1), "The first two axes can become one; the last two cannot: 5 ≠ 4 · 1."),
     ((3, 4), (8, 2), "Every second number of a line is one walk too, in steps of 2."),
-    ((2, 3, 4, 5), (60, 1, 15, 3), "This is channels-last: channels to rows, 1 ≠ 4 · 15."),
+    (
+        (2, 3, 4, 5),
+        (60, 1, 15, 3),
+        "The first two axes cannot become one: 60 ≠ 3 · 1.",
+    ),
     ((3, 1, 4), (4, 99, 1), "Nobody walks along an axis of length 1: its stride does not count."),
     ((3, 1, 4), (1, 1, 3), "Without the axis of length 1, rows and columns are neighbours, and 1 ≠ 4 · 3."),
     ((3, 4, 1), (4, 1, 7), "Nobody walks along the last axis: its length is 1."),
+    ((2, 3, 4), (12, 5, 1), "12 ≠ 3 · 5 and 5 ≠ 4 · 1, although 12 = 3 · 4 · 1: neighbours must fit."),
+    ((2, 2, 2, 2), (16, 8, 4, 1), "The last two axes cannot become one: 4 ≠ 2 · 1."),
+    ((2, 2, 2), (3, 3, 1), "3 ≠ 2 · 3: the walk comes twice to the same numbers."),
+    ((1, 5), (5, 1), "Without the axis of length 1 there is one axis, and that is one walk."),
+    ((1, 1), (1, 1), "There is one element and no step: nothing can fail to fit."),
+    ((3, 4), (0, 0), "0 = 4 · 0: a stride of 0 reads the same number again, and each step is 0 long."),
 )
 
 
@@ -99,7 +111,14 @@ WALK_MISTAKES: dict[str, Callable[[tuple, tuple], bool]] = {
     ),
     "Did you look at the last two axes only? All must fit.": lambda n, s: _pairs_fit(n, s)[-1],
     "Did you look at the first two axes only? All must fit.": lambda n, s: _pairs_fit(n, s)[0],
+    "Did you look at the first three axes only? All must fit.": lambda n, s: all(_pairs_fit(n, s)[:2]),
     "Did you ask whether any two neighbours fit? All must fit.": lambda n, s: any(_pairs_fit(n, s)),
+    "Did you look only at the outermost axis? Every axis must fit the one behind it.": (
+        lambda n, s: s[0] == math.prod(n[1:]) * s[-1]
+    ),
+    "Did you ask only how far the last element lies? The steps on the way must be equal too.": (
+        lambda n, s: walk([k - 1 for k in n], s) == s[-1] * (math.prod(n) - 1)
+    ),
     "Did you ask whether the strides fall? They must fit the lengths.": (
         lambda n, s: list(s) == sorted(s, reverse=True)
     ),
@@ -116,22 +135,31 @@ WALK_MISTAKES: dict[str, Callable[[tuple, tuple], bool]] = {
 
 
 def check_one_walk(function: Callable) -> None:
-    """True or False on tuples for which PyTorch's view knows the truth."""
-    answers = []
-    for shape, strides, _ in WALKS:
-        answer = function(shape, strides)
-        if answer is None:
-            raise Wrong(f"shape {shape}, strides {strides}: got None: did you forget `return`?")
-        if not isinstance(answer, bool):
-            raise Wrong(f"shape {shape}, strides {strides}: expected True or False, got {answer!r:.60}")
-        answers.append(answer)
-    for (shape, strides, reason), answer in zip(WALKS, answers, strict=True):
+    """True or False on tuples for which PyTorch's view knows the truth; what comes first is told first."""
+    answers, stopped = [], None
+    try:
+        answers.extend(_true_or_false(function, *case[:2]) for case in WALKS)
+    except Exception as error:
+        stopped = error
+    for (shape, strides, reason), answer in zip(WALKS, answers, strict=False):
         if answer != one_walk(shape, strides):
             same = (q for q, f in WALK_MISTAKES.items() if [f(n, s) for n, s, _ in WALKS] == answers)
             raise Wrong(
                 f"shape {shape}, strides {strides}: you say {answer}, PyTorch's view says {not answer}.\n"
                 f"      {next(same, reason)}"
             )
+    if stopped is not None:
+        raise stopped
+
+
+def _true_or_false(function: Callable, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """The function's answer, if it is one."""
+    answer = function(shape, strides)
+    if answer is None:
+        raise Wrong(f"shape {shape}, strides {strides}: got None: did you forget `return`?")
+    if not isinstance(answer, bool):
+        raise Wrong(f"shape {shape}, strides {strides}: expected True or False, got {answer!r:.60}")
+    return answer
 
 
 # --- what a learner reads --------------------------------------------------------------------------------
@@ -170,7 +198,9 @@ EXERCISES = {
             "return all(steps[k] == ... * steps[k + 1] for k in range(...))",
         ),
         symptoms={
-            "index out of range": "k + 1 must be an axis too: let k run to the last axis but one.",
+            "index out of range": "k + 1 must be an axis too: let k run to the last axis but one. "
+            "And where lengths are 1, one axis or none is left.",
+            "ZeroDivisionError": "A stride can be 0: multiply instead of dividing.",
             "values to unpack": ANY,
         },
         forbidden=ASKED,

@@ -50,6 +50,7 @@ UNFOLD_SHAPES = {
     "b ij rsc": "That is whole patches as tokens, what ViT wants. Keep place and channel apart.",
     "b r s i j c": "You moved the axes: now merge (ph, pw) into P and (nH, nW) into N.",
 }
+TURNED = "Did you read patch as (pw, ph)? Rows come first: patch = (ph, pw)."
 GRID = "Did you read size as (W, H), or take √N patches per row? nH = H/ph and nW = W/pw."
 FOLD_MISTAKES = {
     RESHAPED: "brsijc brsijc",
@@ -58,6 +59,8 @@ FOLD_MISTAKES = {
     "Did you write patch after patch? In H the axes stand (nH, ph), in W (nW, pw).": "brsijc bcijrs",
     IN_PATCH: "bsrijc bcirjs",
     "Did you split N into (nW, nH)? The patches were counted row by row: (nH, nW).": "brsjic bcirjs",
+    "Did you give N the lengths (nW, nH)? The patches were counted row by row: (nH, nW).": "brsjic bcjris",
+    "Did you put pw beside nH? H is made of (nH, ph), and W of (nW, pw).": "brsijc bcisjr",
     "Did you merge (ph, nH) into H? The row inside a patch runs faster: (nH, ph).": "brsijc bcrisj",
     "Did you reshape while D stood last? The numbers of one token fall on neighbours.": "brsijc birjsc",
 }
@@ -111,6 +114,11 @@ def _fold_turned(tokens: Tensor, size: tuple[int, int], patch: tuple[int, int]) 
     grid = size[1] // patch[0], size[0] // patch[1]
     x = tokens.reshape(len(tokens), *patch, *grid, -1)  # [B, ph, pw, nH, nW, D]
     return x.permute(0, 5, 3, 1, 4, 2).reshape(len(tokens), -1, *size)  # [B, D, H, W]
+
+
+def _fold_turned_patch(tokens: Tensor, size: tuple[int, int], patch: tuple[int, int]) -> Tensor:
+    """Fold with patches of pw × ph."""
+    return fold(tokens, size, patch[::-1])
 
 
 def _check_move(
@@ -172,7 +180,7 @@ def check_unfold(function: Move) -> None:
 def check_fold(function: Move) -> None:
     """The tokens of two maps, neither square."""
     cases = ((TOKENS, SIZE, PATCH), ((1, 6, 12, 2), (6, 12), (3, 2)))
-    suspects = _spelled(FOLD_MISTAKES, fold) | {GRID: _fold_turned}
+    suspects = _spelled(FOLD_MISTAKES, fold) | {GRID: _fold_turned, TURNED: _fold_turned_patch}
     _check_move(function, fold, cases, FOLD_SHAPES, suspects)
 
 
@@ -183,7 +191,9 @@ MOVES: tuple[tuple[str, Move, tuple[int, ...], tuple[int, ...]], ...] = (
     ("x.reshape(2, 6)", lambda x: x.reshape(2, 6), (3, 4), (1, 2)),
     ("x.T", lambda x: x.T, (3, 4), (2, 1)),
     ("x.flip(1)[:, 1:]", lambda x: x.flip(1)[:, 1:], (2, 3, 5), (1, 0, 4)),
+    ("x.permute(4, 2, 0, 3, 1)", lambda x: x.permute(4, 2, 0, 3, 1), (2, 3, 4, 5, 6), (5, 3, 1, 2, 1)),
     ("unfold(x, (2, 3))", partial(unfold, patch=(2, 3)), (2, 3, 4, 6), (1, 4, 2, 1)),
+    ("x.flip(0)", lambda x: x.flip(0), (3000,), (2,)),
 )
 
 
@@ -247,13 +257,14 @@ def _why_not(found: tuple[int, ...], x: Tensor, moved: Tensor, place: tuple[int,
             _index(number, x.shape[::-1])[::-1]
         ),
     }
-    quotients, rest = [], number
+    quotients, remainder = [], number
     for n in reversed(x.shape):
-        quotient, rest = divmod(rest, n)
+        quotient, remainder = divmod(remainder, n)
         quotients.append(quotient)
-    mistakes["Did you swap quotient and rest? The rest is the index; divide the quotient further."] = tuple(
-        reversed(quotients)
-    )
+    question = "Did you swap quotient and remainder? The remainder is the index; divide the quotient further."
+    mistakes[question] = tuple(reversed(quotients))
+    question = "Did you number with a dtype that ends too early? uint8 ends at 255: let torch.arange choose."
+    mistakes[question] = _index(number % 256, x.shape)
     question = "Did you follow strides? They lead back to the input only where nothing was copied."
     walked = moved.storage_offset() + walk(place, moved.stride())
     mistakes[question] = _index(walked, x.shape) if walked < x.numel() else None
@@ -284,7 +295,8 @@ FOLD_ERRORS = TENSOR_ERRORS | {
     "invalid for input": "The lengths must multiply to the number of elements. size is (H, W), rows "
     "first; N splits into nH = H/ph and nW = W/pw, which need not be equal."
 }
-BUILT_IN = ("mvit_lib", "unfold", "fold", "im2col", "col2im", "pixel_unshuffle", "pixel_shuffle", "rearrange")
+PIXELS = ("pixel_unshuffle", "pixel_shuffle", "conv2d", "conv_transpose2d")
+BUILT_IN = ("mvit_lib", "unfold", "fold", *PIXELS, "rearrange")
 
 EXERCISES = {
     "01.3": Exercise(
@@ -293,10 +305,11 @@ EXERCISES = {
         hints=(
             "Give every element of the input its own number. Let the move carry the numbers. Which number\n"
             "stands at `place` of the output?",
-            "That number tells where it started: the last axis runs fastest, so the rest of dividing by its\n"
-            "length is the last index; go on with the quotient. divmod(number, n) gives (quotient, rest).",
+            "That number tells where it started: the last axis runs fastest, so the remainder of dividing\n"
+            "by its length is the last index; go on with the quotient. divmod(number, n) gives both:\n"
+            "(quotient, remainder).",
             "x = torch.arange(math.prod(shape)).reshape(shape)\nnumber = int(...)\nindex = []\n"
-            "for n in reversed(shape):\n    number, rest = divmod(number, n)\n    index.append(...)\n"
+            "for n in reversed(shape):\n    number, remainder = divmod(number, n)\n    index.append(...)\n"
             "return tuple(reversed(index))",
         ),
         symptoms={

@@ -228,20 +228,19 @@ def fig_storage(tensors: Mapping[str, Tensor], tables: str = "") -> tuple[Figure
     """Numbered tensors below the line of numbers that they read; views share one line.
 
     tensors: name -> tensor; every line must hold different numbers. Under each cell of a line stands
-    its offset, unless every number is its own offset; equal numbers have equal colours throughout.
+    its offset, unless every number of every line is its own; equal numbers have equal colours throughout.
     tables: what the tables of a tensor are called, for example "channel".
     data: name -> offset of every element, in the tensor's shape.
     """
     lines: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         lines.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
-    panels = []
-    for names in lines.values():
-        line = line_of_numbers(tensors[names[0]])
+    panels, memory = [], [line_of_numbers(tensors[names[0]]) for names in lines.values()]
+    is_counted = all(line.tolist() == list(range(len(line))) for line in memory)
+    for names, line in zip(lines.values(), memory, strict=True):
         numbers = line.sort().values
         colour = place_colours(numbers, None)
         where = f"in memory: the line of {' and '.join(names)}"
-        is_counted = line.tolist() == list(range(len(line)))
         where += "" if is_counted else ", offsets below"
         strip = _panel(where, line, origins(numbers, line), colour)
         strip.alone = True
@@ -290,27 +289,29 @@ def fig_same_row(
     return fig, data
 
 
-def fig_lists(
-    image: Tensor, lists: Mapping[str, Tensor], patch: tuple[int, int]
-) -> tuple[Figure, dict[str, Tensor]]:
-    """A photo, and each of its P token lists drawn as a picture of nH × nW pixels.
+def fig_lists(image: Tensor, lists: Mapping[str, Tensor]) -> tuple[Figure, dict[str, Tensor]]:
+    """A photo, and beside it, over an equal area, each token list drawn as a picture.
 
-    image [1, 3, H, W] in [0, 1]. lists: title -> tokens [1, P, N, 3]; one row of pictures for each.
-    data: for every title the pictures, [P, nH, nW, 3].
+    image [1, 3, H, W] in [0, 1]. lists: title -> the P lists of a map as pictures [P, h, w, 3] with
+    P·h·w = H·W: each is set in as many columns as fill the photo's area.
+    data: for every title the pictures as drawn, [P, h, w, 3].
     """
     H, W = image.shape[-2:]
-    P = patch[0] * patch[1]
-    fig = plt.figure(figsize=(WIDTH, 3.5))
-    grid = fig.add_gridspec(len(lists), P + 2, width_ratios=[2.1, 0.1, *[1] * P], wspace=0.06, hspace=0.24)
-    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.93)
-    whole = bare(fig.add_subplot(grid[:, 0]))
+    wide = WIDTH / (1 + len(lists)) - 0.1
+    fig = plt.figure(figsize=(WIDTH, round(wide * H / W + 0.75, 1)))
+    groups = fig.add_gridspec(1, 1 + len(lists), wspace=0.06)
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.25 / fig.get_figheight())
+    whole = bare(fig.add_subplot(groups[0]))
     whole.imshow(image[0].permute(1, 2, 0).numpy())
-    whole.set_title(f"{H} × {W} pixels")
-    data = {}
-    for row, (title, tokens) in enumerate(lists.items()):
-        data[title] = tokens.reshape(P, H // patch[0], W // patch[1], 3)  # [P, nH, nW, 3]
-        for p, picture in enumerate(data[title]):
-            ax = bare(fig.add_subplot(grid[row, p + 2]))
+    whole.set_title(f"{H} × {W} pixels", loc="left")
+    whole.set_anchor("N")
+    for group, (title, pictures) in zip(list(groups)[1:], lists.items(), strict=True):
+        P, h, _, _ = pictures.shape
+        rows = H // h
+        cells = group.subgridspec(rows, P // rows, wspace=0.06, hspace=0.3 * rows / 4)
+        for p, picture in enumerate(pictures):
+            ax = bare(fig.add_subplot(cells[p // (P // rows), p % (P // rows)]))
             ax.imshow(picture.numpy())
-            ax.set_title(f"{title}, p = 0" if p == 0 else f"p = {p}", loc="left")
-    return fig, data
+            ax.set_title(f"{title}, p = 0" if p == 0 else f"p = {p}", loc="left", pad=3)
+            ax.set_anchor("N")
+    return fig, dict(lists)
