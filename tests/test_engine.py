@@ -223,11 +223,6 @@ def test_an_error_message_is_explained_where_it_happens_and_on_request(capsys):
     assert '"must match"' in capsys.readouterr().out
 
 
-def test_after_the_third_hint_comes_the_solution(capsys):
-    hint("99.1", 4)
-    assert 'solution("99.1")' in capsys.readouterr().out
-
-
 def test_progress_is_kept_between_sessions_and_a_solved_exercise_stays_solved(
     only_this_exercise, capsys, monkeypatch
 ):

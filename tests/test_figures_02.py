@@ -44,7 +44,7 @@ def test_attention_shows_every_weight_and_the_means():
     means = np.array([[1, 0.25, 0], [1, 0.5, 0], [0.5, 0.5, 0], [0, 0.55, 0]])
     np.testing.assert_allclose(data["output"], means, atol=1e-6)
     shown = texts(fig.axes[0])
-    assert [shown.count(word) for word in (".50", "1.0", ".25", ".90", ".10")] == [2, 1, 4, 1, 1]
+    assert [shown.count(word) for word in (".50", "1.00", ".25", ".90", ".10")] == [2, 1, 4, 1, 1]
     assert shown.count(".00") == 7
     assert set(NAMES) <= set(shown)
     np.testing.assert_allclose(colours(fig.axes[0], 0.8), means, atol=1e-6)
@@ -55,7 +55,7 @@ def test_heads_have_a_table_each():
     fig, data = fig_heads(TOKENS, weights, NAMES, ["a", "b"])
     assert torch.equal(data, weights)
     assert [ax.get_title() for ax in fig.axes] == ["a", "b"]
-    assert texts(fig.axes[1]).count("1.0") == 4
+    assert texts(fig.axes[1]).count("1.00") == 4
     assert texts(fig.axes[0]).count(".25") == 4
     assert all("… listens to" in texts(ax) for ax in fig.axes)
 
@@ -111,6 +111,17 @@ def test_depth_replaces_and_adds():
     np.testing.assert_allclose(colours(fig.axes[0], 0.86)[4:], 0.5, atol=1e-6)
 
 
+def test_attention_that_replaces_leaves_grey_after_two_layers_and_adding_keeps_colours():
+    pixels = torch.cat([TOKENS, torch.tensor([[0.0, 0, 1], [1, 1, 1]])])
+    fig, data = fig_depth(pixels, lambda x: torch.softmax(x @ x.T / math.sqrt(3), dim=-1) @ x)
+    replaced, added = (np.array(colours(ax, 0.86)).reshape(5, 6, 3) for ax in fig.axes)
+    assert np.abs(replaced[2:] - 0.5).max() < 1 / 255  # no screen shows the difference from grey
+    assert np.ptp(replaced[0], axis=-1).max() > 0.2
+    for row in added:
+        assert all(np.abs(a - b).max() > 0.1 for i, a in enumerate(row) for b in row[:i])
+    np.testing.assert_allclose(data["add distance"], [1.5, 1.753, 2.199, 2.541, 2.545], atol=1e-3)
+
+
 def test_one_colour_means_one_weight_in_every_table():
     weak, strong = fig_attention(TOKENS, WEIGHTS / 2, NAMES)[0], fig_attention(TOKENS, WEIGHTS, NAMES)[0]
     assert colours(weak.axes[0], 1)[1 * 4 + 1] == colours(strong.axes[0], 1)[0]  # 1 / 2 and 0.5
@@ -118,5 +129,5 @@ def test_one_colour_means_one_weight_in_every_table():
 
 def test_every_bar_has_its_number():
     fig, _ = fig_temperatures(torch.tensor([0.0, 0.0, 0.0, 10.0]), TOKENS, NAMES, (1, 100))
-    assert texts(fig.axes[0]) == [".00", ".00", ".00", "1.0"]
+    assert texts(fig.axes[0]) == [".00", ".00", ".00", "1.00"]
     assert texts(fig.axes[1]) == [".24", ".24", ".24", ".27"]

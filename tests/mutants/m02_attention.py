@@ -89,6 +89,20 @@ def minus_the_largest_size(x):
     return shifted(x, x.abs().amax(-1, keepdim=True))
 
 
+def minus_a_hundred(x):
+    return shifted(x, 100)
+
+
+def minus_a_thousand(x):
+    return shifted(x, 1000)
+
+
+def softmax_by_attention(x):
+    eye = torch.eye(x.shape[-1], dtype=x.dtype)
+    q, v = x.reshape(1, -1, x.shape[-1]), eye[None]
+    return F.scaled_dot_product_attention(q, eye[None], v, scale=1.0).reshape(x.shape)
+
+
 def in_place(x):
     x -= x.amax(-1, keepdim=True)
     return torch.exp(x) / torch.exp(x).sum(-1, keepdim=True)
@@ -181,6 +195,15 @@ def softmax_along_the_batch(q, k, v):
     return torch.softmax(table(q, k) / math.sqrt(q.shape[-1]), dim=0) @ v
 
 
+def bare_exponentials(q, k, v):
+    return overflows(table(q, k) / math.sqrt(q.shape[-1])) @ v
+
+
+def einsum_for_three_axes(q, k, v):
+    scores = torch.einsum("bnd,bmd->bnm", q, k) / math.sqrt(q.shape[-1])
+    return torch.softmax(scores, dim=-1) @ v
+
+
 def asks_pytorch(q, k, v):
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -208,6 +231,9 @@ MUTANTS = {
         minus_the_largest_size: "Did you take away the largest size, 1002",
         cuts_off: "Did you cut the scores off",
         hides_nan: "or replace nan",
+        minus_a_hundred: "Is your c 100, whatever the scores",
+        minus_a_thousand: "c must belong to the row",
+        softmax_by_attention: "`scaled_dot_product_attention` does what you are to build",
         in_place: "changes its first argument",
         in_single_precision: "given float64 your function returns torch.float32",
         detached: "no gradient comes back",
@@ -224,10 +250,12 @@ MUTANTS = {
         table_turned: "turn the table of weights",
         keys_swapped_with_queries: "swap queries and keys",
         passes_on_the_keys: "What is passed on are the values",
-        only_the_weights: "your result has shape [2, 3, 3], expected [2, 3, 4]",
+        only_the_weights: "Did you leave out the values",
         keys_not_turned: "The keys have to lie on their side",
         root_of_a_number: "math.sqrt(d) or d**0.5",
         one_image_only: "your result has shape [3, 4], expected [2, 3, 4]",
+        bare_exponentials: "Is your softmax your own",
+        einsum_for_three_axes: "write three dots for the axes in front",
         asks_pytorch: "`scaled_dot_product_attention` does what you are to build",
         turns_axes_1_and_2: "Count from the back: -2 and -1",
         root_of_three: "Did you divide by √3 always",

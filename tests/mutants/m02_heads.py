@@ -162,6 +162,44 @@ def heads_not_put_back(x, W_q, W_k, W_v, W_o, h):
     return attend(q, k, v) @ W_o
 
 
+def heads_before_the_matrices(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = (split(x, h) @ W for W in (W_q, W_k, W_v))
+    return merge(attend(q, k, v)) @ W_o
+
+
+def blocks_of_the_matrices(x, W_q, W_k, W_v, W_o, h):
+    parts = []
+    for i in range(h):
+        own = slice(i * x.shape[-1] // h, (i + 1) * x.shape[-1] // h)
+        parts.append(attend(*(x[..., own] @ W[own, own] for W in (W_q, W_k, W_v))))
+    return torch.cat(parts, dim=-1) @ W_o
+
+
+def values_without_a_matrix(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = split(x @ W_q, h), split(x @ W_k, h), split(x, h)
+    return merge(attend(q, k, v)) @ W_o
+
+
+def softmax_along_the_heads(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = (split(x @ W, h) for W in (W_q, W_k, W_v))
+    return merge(torch.softmax(table(q, k) / math.sqrt(q.shape[-1]), dim=1) @ v) @ W_o
+
+
+def scaled_by_root_of_n(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = (split(x @ W, h) for W in (W_q, W_k, W_v))
+    return merge(torch.softmax(table(q, k) / math.sqrt(x.shape[1]), dim=-1) @ v) @ W_o
+
+
+def scaled_by_root_of_h(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = (split(x @ W, h) for W in (W_q, W_k, W_v))
+    return merge(torch.softmax(table(q, k) / math.sqrt(h), dim=-1) @ v) @ W_o
+
+
+def output_matrix_at_the_left(x, W_q, W_k, W_v, W_o, h):
+    q, k, v = (split(x @ W, h) for W in (W_q, W_k, W_v))
+    return W_o @ merge(attend(q, k, v))
+
+
 def fused_kernel(x, W_q, W_k, W_v, W_o, h):
     q, k, v = (split(x @ W, h) for W in (W_q, W_k, W_v))
     return merge(F.scaled_dot_product_attention(q, k, v)) @ W_o
@@ -218,6 +256,18 @@ def the_same_twice(f, x, order):
     return f(x[:, order]) - f(x[:, order])
 
 
+def order_turned_round(f, x, order):
+    return f(x[:, order.argsort()]) - f(x)[:, order.argsort()]
+
+
+def difference_shuffled(f, x, order):
+    return (f(x) - f(x[:, order]))[:, order]
+
+
+def only_if_the_first_moves(f, x, order):
+    return f(x[:, order]) - f(x)[:, order] if order[0] != 0 else x
+
+
 def only_the_largest(f, x, order):
     return (f(x[:, order]) - f(x)[:, order]).abs().max()
 
@@ -257,6 +307,13 @@ MUTANTS = {
         for_two_images_of_width_six: "a reshape multiply to another count than the tensor has",
         heads_interleaved: "Are the heads' numbers interleaved",
         heads_not_put_back: "Are the heads side by side",
+        heads_before_the_matrices: "x @ W_q before the split",
+        blocks_of_the_matrices: "Does a head see only its own numbers of x",
+        values_without_a_matrix: "Did you forget W_v",
+        softmax_along_the_heads: "Is your softmax along the heads",
+        scaled_by_root_of_n: "Did you take the root of N",
+        scaled_by_root_of_h: "Did you take the root of h",
+        output_matrix_at_the_left: "y @ W_o after the way back",
         fused_kernel: "`scaled_dot_product_attention` does what you are to build",
         attention_of_the_library: "`mvit_lib` and `scaled_dot_product_attention` do what you are to build",
     },
@@ -271,6 +328,9 @@ MUTANTS = {
         takes_the_size: "Did you take the absolute value",
         all_zero: "All is zero",
         the_same_twice: "something minus itself",
+        order_turned_round: "Is your order the way back",
+        difference_shuffled: "Did you shuffle the difference",
+        only_if_the_first_moves: "order [0, 2, 1, 4, 3]: the largest difference",
         only_the_largest: "your result has shape [], expected [2, 4, 4]",
         says_equal: "expected a tensor, got bool",
     },

@@ -19,9 +19,18 @@ from mvit_lib.course.probes import (
 )
 
 
+def _all_finite(function: Callable, *arguments: Tensor, where: str, advice: str) -> None:
+    """No inf and no nan: the suspects cannot tell where those come from."""
+    answer = function(*(argument.clone() for argument in arguments))
+    if isinstance(answer, Tensor) and not answer.isfinite().all():
+        raise Wrong(f"{where} not all numbers of the result are finite.\n      {advice}")
+
+
 def _share(x: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
     return x.exp() / x.exp().sum(dim, keepdim=True)
 
+
+OF_ITS_ROW = "Where scores are far below c, their powers vanish: c must belong to the row."
 
 SOFTMAX_SUSPECTS = {
     "Did you add up all the numbers? Only those of one row, along the last axis, share one.": lambda x: (
@@ -34,8 +43,8 @@ SOFTMAX_SUSPECTS = {
     "Did you take the exponential and forget to divide by the sum?": lambda x: x.exp(),
     "Did you take powers of 2? The base is e: torch.exp.": lambda x: _share(x * torch.log(torch.tensor(2.0))),
     "Did you give back the logarithm?": lambda x: _share(x).log(),
+    f"Is your c 100, whatever the scores? {OF_ITS_ROW}": lambda x: _share(x - 100),
 }
-
 
 OVERFLOW = "e^1000 is too large a number. Which c can you take away from the row so that no power is?"
 UNDERFLOW = (
@@ -50,13 +59,9 @@ NOT_THE_LARGEST = (
 
 def check_softmax(softmax: Callable) -> None:
     """One row's share of one; then rows of huge and of very low scores."""
-    agrees(
-        softmax,
-        _reference_softmax,
-        numbered(2, 3, 4) / 5,
-        where="on scores [2, 3, 4]:",
-        suspects=SOFTMAX_SUSPECTS,
-    )
+    x, where = numbered(2, 3, 4) / 5, "on scores [2, 3, 4]:"
+    _all_finite(softmax, x, where=where, advice=f"Is your c the same number for all rows? {OF_ITS_ROW}")
+    agrees(softmax, _reference_softmax, x, where=where, suspects=SOFTMAX_SUSPECTS)
     leaves_alone(softmax, normal(2, 3, 4))
     keeps_dtype(softmax, normal(2, 3, 4))
     lets_gradient_flow(softmax, normal(2, 3, 4))
@@ -117,8 +122,16 @@ ATTEND_SUSPECTS = {
     ),
     "Did you swap queries and keys, or turn the table of weights?": lambda q, k, v: attend(k, q, v),
     "Did you turn the table of weights? Row i belongs to query i.": lambda q, k, v: attend(k, q, v, dim=-2),
+    "Did you leave out the values? weights @ v is the last step.": lambda q, k, v: attend(
+        q, k, torch.eye(k.shape[-2]), root=q.shape[-1] ** 0.5
+    ),
     "Did you add up the keys? What is passed on are the values.": lambda q, k, v: attend(q, k, k),
 }
+
+
+OWN_SOFTMAX = (
+    "The scores reach 800. Is your softmax your own? It needs the largest score taken away, as in 02.1."
+)
 
 
 def check_attend(learners: Callable) -> None:
@@ -126,6 +139,7 @@ def check_attend(learners: Callable) -> None:
     k = 40 * torch.eye(3, 4).expand(2, 3, 4)
     q, v = k[:, [2, 0, 1]], numbered(2, 3, 4)
     where = "where query 0 fits only key 2, query 1 key 0 and query 2 key 1:"
+    _all_finite(learners, q, k, v, where=where, advice=OWN_SOFTMAX)
     agrees(learners, attend, q, k, v, where=where, tol=1e-3, suspects=ATTEND_SUSPECTS)
     q, k, v = (normal(2, 5, 3, seed=seed) for seed in range(3))
     agrees(learners, attend, q, k, v, where="on q, k, v of shape [2, 5, 3]:", suspects=ATTEND_SUSPECTS)
@@ -140,11 +154,21 @@ def check_attend(learners: Callable) -> None:
 
 
 SQRT_OF_A_NUMBER = "torch.sqrt wants a tensor; the width is a plain number: write math.sqrt(d) or d**0.5."
-SOFTMAXES = ("softmax", "_softmax", "special_softmax", "log_softmax", "logsumexp", "softmin", "mvit_lib")
+SOFTMAXES = (
+    "softmax",
+    "_softmax",
+    "special_softmax",
+    "log_softmax",
+    "logsumexp",
+    "softmin",
+    "scaled_dot_product_attention",
+    "mvit_lib",
+)
 FUSED = (
     "scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention",
     "attention_weights", "mvit_lib",
 )  # fmt: skip
+NO_DOTS = "write three dots for the axes in front, however many there are: '...nd,...md->...nm'."
 TOKENS_TIMES_KEYS = (
     "The keys have to lie on their side, [..., d, N]: k.transpose(-2, -1), the last two axes swapped."
 )
@@ -152,7 +176,7 @@ TOKENS_TIMES_KEYS = (
 EXERCISES = {
     "02.1": Exercise(
         checker=check_softmax,
-        notice="the largest score becomes e⁰ = 1, so nothing can overflow, and the sum is at least 1.",
+        notice="why it works: the largest score becomes e⁰ = 1, so nothing overflows; the sum is at least 1.",
         hints=(
             "Softmax does not change if the same number is taken away from all scores of a row.\n"
             "Which number makes the largest exponential harmless?",
@@ -183,6 +207,7 @@ EXERCISES = {
         ),
         solution=("s02_attention.py", "attend"),
         symptoms={
+            "no ellipsis was given": NO_DOTS,
             "of batch2": TOKENS_TIMES_KEYS,
             "mat1 and mat2": TOKENS_TIMES_KEYS,
             "Dimension out of range": "these tables have no axis in front. Count from the back: -2 and -1 "

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mvit_lib.course.checks.c02_attention import FUSED, SQRT_OF_A_NUMBER, attend
+from mvit_lib.course.checks.c02_attention import FUSED, NO_DOTS, SQRT_OF_A_NUMBER, attend
 from mvit_lib.course.engine import Exercise
 from mvit_lib.course.probes import (
     Function,
@@ -93,6 +93,12 @@ def _reshape_back(y: Tensor) -> Tensor:
     return y.reshape(len(y), y.shape[2], -1)
 
 
+def _own_numbers_only(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, W_o: Tensor, h: int) -> Tensor:
+    """x is cut into heads before the matrices."""
+    own = torch.block_diag(*[torch.ones(len(W_q) // h, len(W_q) // h)] * h)
+    return _multi_head(x, W_q * own, W_k * own, W_v * own, W_o, h)
+
+
 HEADS_SUSPECTS = {
     "Did you put the heads back by reshape alone? First move their axis behind the tokens.": _with(
         merge=_reshape_back
@@ -109,8 +115,23 @@ HEADS_SUSPECTS = {
     ),
     "Did you divide by √D? A head is D/h wide: divide by √(D/h).": _with(mix=partial(attend, root="D")),
     "Did you forget to divide the scores by √(D/h)?": _with(mix=partial(attend, root=1)),
+    "Did you take the root of N, the number of tokens? It is that of D/h.": _with(
+        mix=partial(attend, root="N")
+    ),
+    "Did you take the root of h, the number of heads? It is that of D/h.": _with(
+        mix=lambda q, k, v: attend(q, k, v, root=q.shape[1] ** 0.5)
+    ),
     "Is your softmax along the queries? One query's weights add up to 1: dim=-1.": _with(
         mix=partial(attend, dim=-2)
+    ),
+    "Is your softmax along the heads? One query's weights lie along the last axis: dim=-1.": _with(
+        mix=partial(attend, dim=1)
+    ),
+    "Does a head see only its own numbers of x? First the whole token times W_q, W_k, W_v, then the cut.": (
+        _own_numbers_only
+    ),
+    "Did you forget W_v? v = x @ W_v.": lambda x, W_q, W_k, W_v, W_o, h: _multi_head(
+        x, W_q, W_k, torch.eye(len(W_v)), W_o, h
     ),
     "Did you divide by D/h? It is its root.": _with(mix=lambda q, k, v: attend(q, k, v, root=q.shape[-1])),
     "Do your values come from W_v? v = x @ W_v.": _permuted(2, 1, 0),
@@ -134,7 +155,7 @@ def check_multi_head(multi_head: Callable) -> None:
     where = "where all weights are equal (W_q = 0) and W_v, W_o change nothing:"
     arguments = (numbered(2, 5, 6), none, eye, eye, eye, 3)
     agrees(multi_head, _multi_head, *arguments, where=where, tol=1e-3, suspects=HEADS_SUSPECTS)
-    for B, N, D, h in ((2, 5, 6, 1), (2, 5, 6, 3), (2, 4, 6, 2), (3, 7, 8, 2)):
+    for B, N, D, h in ((2, 5, 6, 3), (2, 5, 6, 1), (2, 4, 6, 2), (3, 7, 8, 2)):
         matrices = (normal(D, D, seed=seed) / 2 for seed in range(4))
         arguments = (normal(B, N, D, seed=9), *matrices, h)
         where = f"on tokens [{B}, {N}, {D}] with h = {h}:"
@@ -167,6 +188,12 @@ GAP_SUSPECTS = {
     "Did you shuffle back? The same order goes on both sides.": lambda f, x, order: (
         f(x[:, order]) - f(x)[:, order.argsort()]
     ),
+    "Is your order the way back? Place n holds token order[n]: x[:, order], without argsort.": (
+        lambda f, x, order: _gap(f, x, order.argsort())
+    ),
+    "Did you shuffle the difference? f(shuffled) stays as it is; only f(x) is shuffled.": (
+        lambda f, x, order: (f(x) - f(x[:, order]))[:, order]
+    ),
     "Did you shuffle the result of f(shuffled) a second time?": lambda f, x, order: (
         f(x[:, order])[:, order] - f(x)[:, order]
     ),
@@ -185,14 +212,19 @@ def check_order_gap(order_gap: Callable) -> None:
     for name, f in layers.items():
         where = f"for {name}, tokens [2, 4, 4], order {order.tolist()}:"
         agrees(order_gap, _gap, f, x / 8, order, where=where, suspects=GAP_SUSPECTS)
-    order = torch.tensor([4, 2, 0, 1, 3])
-    where = "for a running sum (times 1, 2), tokens [3, 5, 2], order [4, 2, 0, 1, 3]:"
-    agrees(order_gap, _gap, _running_sum, normal(3, 5, 2), order, where=where, suspects=GAP_SUSPECTS)
+    for order in (torch.tensor([4, 2, 0, 1, 3]), torch.tensor([0, 2, 1, 4, 3])):
+        where = f"for a running sum (times 1, 2), tokens [3, 5, 2], order {order.tolist()}:"
+        agrees(order_gap, _gap, _running_sum, normal(3, 5, 2), order, where=where, suspects=GAP_SUSPECTS)
     leaves_alone(order_gap, _running_sum, x, torch.tensor([2, 0, 3, 1]))
 
 
 FLOAT_AXIS = "D / h is a float in Python. An axis needs an integer: D // h."
 OTHER_COUNT = "the numbers of a reshape multiply to another count than the tensor has:"
+
+INNER_SIZES = (
+    "x @ W_q before the split, y @ W_o after the way back: each matrix stands at the right of whole tokens\n"
+    "      of D numbers. Are the heads side by side? Do the keys lie on their side, k.transpose(-2, -1)?"
+)
 
 EXERCISES = {
     "02.3": Exercise(
@@ -231,7 +263,9 @@ EXERCISES = {
             "view size": "after transpose the numbers no longer lie in the order of the "
             "axes, and view cannot copy. reshape can.",
             "is invalid for input": f"{OTHER_COUNT} after the heads B · N · D is right again.",
-            "mat1 and mat2": "W_o is [D, D] and wants tokens of D numbers. Are the heads side by side?",
+            "mat1 and mat2": INNER_SIZES,
+            "of batch2": INNER_SIZES,
+            "no ellipsis was given": NO_DOTS,
             "failed to unpack": FLOAT_AXIS,
             "Tensor, not int": SQRT_OF_A_NUMBER,
         },

@@ -32,7 +32,7 @@ def _weights_table(ax: Axes, weights: Tensor, tokens: Tensor) -> None:
             value = weights[i, j].item()
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colours(value), lw=0))
             dark = value < 0.6
-            ax.text(j, i, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0", ha="center", va="center",
+            ax.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center",
                     fontsize=9, color="white" if dark else "black")  # fmt: skip
     ax.set_aspect("equal")
 
@@ -138,8 +138,7 @@ def fig_temperatures(
         bars = ax.bar(range(len(row)), row.tolist(), color=tokens.tolist(), edgecolor=INK, width=0.8)
         for bar, value in zip(bars, row.tolist(), strict=True):
             middle = bar.get_x() + bar.get_width() / 2
-            ax.text(middle, value + 0.02, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0",
-                    ha="center", fontsize=9)  # fmt: skip
+            ax.text(middle, value + 0.02, f"{value:.2f}".lstrip("0"), ha="center", fontsize=9)
         ax.set_xticks(range(len(row)), names, rotation=60)
         ax.tick_params(axis="x", length=0)
         ax.set_title(f"T = {T:.3g}")
