@@ -31,7 +31,7 @@ def convolve_one_channel(x: torch.Tensor, kernel: torch.Tensor, stride: int, dil
 
 
 def windows_to_columns(x: torch.Tensor, kernel_size: tuple[int, int], stride: int) -> torch.Tensor:
-    # A loop over the K² cells is short; a loop over the L windows would be long.
+    # A loop over the kh·kw cells is short; a loop over the L windows would be long.
     # What cell (u, v) sees at all positions is one slice of the map: start u, step `stride`, oH rows.
     # Stacked behind the channel axis, rows run channel by channel, as weight.reshape(O, -1) does.
     (B, C, H, W), (kh, kw) = x.shape, kernel_size
@@ -41,7 +41,7 @@ def windows_to_columns(x: torch.Tensor, kernel_size: tuple[int, int], stride: in
         for u in range(kh)
         for v in range(kw)
     ]  # each [B, C, oH, oW]
-    return torch.stack(cells, dim=2).reshape(B, C * kh * kw, oH * oW)  # [B, C·K², L]
+    return torch.stack(cells, dim=2).reshape(B, C * kh * kw, oH * oW)  # [B, C·kh·kw, L]
 
 
 def convolve_in_groups(
@@ -49,11 +49,11 @@ def convolve_in_groups(
 ) -> torch.Tensor:
     # Rows of the columns run channel by channel, so a group of channels is a block of rows: a reshape.
     # The outputs are split in the same way, and @ multiplies each block by its own matrix.
-    # No zeros are stored or multiplied: W has O·C/groups·K² numbers.
+    # No zeros are stored or multiplied: M has O·C/groups·kh·kw numbers.
     (B, _, H, W), (out_channels, per_group, kh, kw) = x.shape, weight.shape
-    columns = im2col(x, (kh, kw), stride, padding)  # [B, C·K², L]
-    columns = columns.reshape(B, groups, per_group * kh * kw, -1)  # [B, groups, C/groups·K², L]
-    matrix = weight.reshape(groups, -1, per_group * kh * kw)  # [groups, O/groups, C/groups·K²]
+    columns = im2col(x, (kh, kw), stride, padding)  # [B, C·kh·kw, L]
+    columns = columns.reshape(B, groups, per_group * kh * kw, -1)  # [B, groups, C/groups·kh·kw, L]
+    matrix = weight.reshape(groups, -1, per_group * kh * kw)  # [groups, O/groups, C/groups·kh·kw]
     size = output_size((H, W), (kh, kw), stride, padding)
     return (matrix @ columns).reshape(B, out_channels, *size)  # [B, O, oH, oW]
 
@@ -67,7 +67,7 @@ def columns_to_pixels(
     (H, W), (kh, kw) = size, kernel_size
     oH, oW = (H - kh) // stride + 1, (W - kw) // stride + 1
     B = columns.shape[0]
-    cells = columns.reshape(B, -1, kh * kw, oH, oW)  # [B, C, K², oH, oW]
+    cells = columns.reshape(B, -1, kh * kw, oH, oW)  # [B, C, kh·kw, oH, oW]
     x = columns.new_zeros(B, cells.shape[1], H, W)  # [B, C, H, W]
     for k in range(kh * kw):
         u, v = divmod(k, kw)

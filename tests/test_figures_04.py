@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from torch import nn
 
 from mvit_lib.course.checks import c04_convolution_is_unfold_matmul_fold as checks
+from mvit_lib.course.checks.c04_groups_and_fold import grouped
 from mvit_lib.look.figures.convolution_is_unfold_matmul_fold import (
     animate_convolution,
     convolution_matrix,
@@ -177,8 +178,6 @@ def test_no_two_mistakes_about_the_length_look_alike():
 
 def test_the_checkers_references_are_the_library():
     x, weight = torch.randn(2, 4, 5, 6, dtype=torch.float64), torch.randn(6, 2, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(
-        checks.grouped(x, weight, 2, 1, 2), conv2d_by_matmul(x, weight, None, 2, 1, 1, 2)
-    )
+    torch.testing.assert_close(grouped(x, weight, 2, 1, 2), conv2d_by_matmul(x, weight, None, 2, 1, 1, 2))
     columns = checks._merged(0, 1, 2, 3, 4, 5)(x, (2, 3), 2)
     assert torch.equal(columns, F.unfold(x, (2, 3), stride=2))

@@ -93,7 +93,7 @@ def agrees(
     suspects: Mapping[str, Function] | None = None,
 ) -> None:
     """The function's values are the reference's, within `tol`."""
-    where = where or f"on {_listed(arguments, ' ').strip()}:"
+    where = where or f"on {_listed(arguments).removeprefix(', ')}:"
     expected = reference(*map(_copy, arguments))
     ask = partial(_question, suspects, *arguments)
     yours = is_tensor(function(*map(_copy, arguments)), expected.shape, where, ask).detach()
@@ -160,10 +160,10 @@ def _copy(argument: Any) -> Any:
     return argument.clone() if isinstance(argument, Tensor) else argument
 
 
-def _listed(arguments: Sequence[Any], before: str = ", ") -> str:
-    """Arguments in words: tensors by their shape."""
+def _listed(arguments: Sequence[Any]) -> str:
+    """Arguments in words, each after a comma: tensors by their shape."""
     words = [f"a tensor {list(a.shape)}" if isinstance(a, Tensor) else f"{a!r}" for a in arguments]
-    return "".join(f"{before}{word}" for word in words)
+    return "".join(f", {word}" for word in words)
 
 
 def _ordinal(i: int) -> str:
