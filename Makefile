@@ -35,7 +35,7 @@ runs: $(VENV)/.installed-test  ## train every row of the runs table that is not 
 references: $(VENV)/.installed-test  ## record the answers of other libraries that the notebooks show
 	$(BIN)/python tools/references.py
 
-bench: $(VENV)/.installed-test  ## measure speed and memory against transformers, write benchmarks/results.*
+bench: $(VENV)/.installed-test  ## measure speed and memory, write benchmarks/results.* (ARGS=--vit: against a ViT, for notebook 07)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 badges: $(VENV)/.installed-test  ## write the repository's address from pyproject.toml into the notebooks
