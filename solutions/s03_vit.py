@@ -44,8 +44,8 @@ def layer_macs(N: int, D: int, r: int) -> tuple[int, int, int]:
     # Every query meets every key in D products, and every weight multiplies D numbers of a value.
     # Equal: (4 + 2r)·N·D² = 2·N²·D. Divide both sides by 2·N·D: what is left is N = (2 + r)·D.
     linear = (4 + 2 * r) * N * D**2
-    attention = 2 * N**2 * D
-    return linear, attention, (2 + r) * D
+    products = 2 * N**2 * D
+    return linear, products, (2 + r) * D
 
 
 def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:

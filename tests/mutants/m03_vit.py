@@ -35,6 +35,10 @@ def in_patch_axes_swapped(x, patch):
     return _split(x, patch).permute(0, 2, 4, 5, 3, 1).reshape(*_rows(x, patch))
 
 
+def patch_swapped(x, patch):
+    return patchify_right(x, patch[::-1])
+
+
 def patches_column_by_column(x, patch):
     return _split(x, patch).permute(0, 4, 2, 3, 5, 1).reshape(*_rows(x, patch))
 
@@ -65,9 +69,7 @@ def keeps_pixels_apart(x, patch):
 
 
 def square_patches_only(x, patch):
-    return (
-        patchify_right(x, (patch[0], patch[0])) if x.shape[3] % patch[0] == 0 else reshape_in_one_go(x, patch)
-    )
+    return patchify_right(x, (patch[0], patch[0]))
 
 
 def patchify_right(x, patch):
@@ -159,21 +161,22 @@ MUTANTS = {
         reshape_in_one_go: "Did you reshape in one go",
         channels_first_in_the_row: "Did you put the channels before the pixels",
         channels_between: "Did you put the channels between rows and columns",
+        patch_swapped: "Did you swap ph and pw",
         in_patch_axes_swapped: "Did you swap rows and columns inside the patch",
         patches_column_by_column: "Did you count the patches column by column",
         groups_by_place: "Did you gather the same place of all patches",
         splits_the_wrong_way: "Did you split H into (ph, nH)",
-        by_unfold: "your result has shape [2, 18, 10], expected [2, 10, 18]",
+        by_unfold: "your result has shape [2, 18, 12], expected [2, 12, 18]",
         by_unfold_and_reorder: "`unfold` and `im2col` do what you are to build",
-        keeps_pixels_apart: "expected [2, 10, 18]",
-        square_patches_only: "are in the wrong place",
+        keeps_pixels_apart: "expected [2, 12, 18]",
+        square_patches_only: "Did you use ph twice",
         loses_the_gradient: "no gradient comes back",
         always_float32: "given float64 your function returns torch.float32",
         view_after_permute: "view cannot copy them. reshape can",
         permutes_too_early: "split the axes by reshape first",
         divides_to_floats: "An axis needs //",
         bands_of_pixels: "Did you cut the picture's rows into pieces",
-        forgets_a_dimension: "(input [2, 3, 4, 15], (2, 3))",
+        forgets_a_dimension: "(input [2, 3, 6, 12], (2, 3))",
         the_librarys: "does what you are to build",
     },
     "03.2": {

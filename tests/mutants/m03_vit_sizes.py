@@ -13,6 +13,7 @@ def _vit(image, patch, D, L, r, num_classes, *, N=None, channels=3, bias=True, n
     qkv = parts.get("qkv", 3) * D * D + 3 * D * b
     mlp = parts.get("mlp", 2 * r * D * D + (r * D + D) * b)
     layer = qkv + parts.get("behind", D * D + D * b) + mlp + (4 * D if norms else 0)
+    layer -= parts.get("norms_missing", 0)
     total = ph * pw * channels * D + D * b + parts.get("token", D) + (parts.get("first", 1) + N) * D
     total += L * layer + parts.get("last", 2 * D if norms else 0)
     return total + D * num_classes + num_classes * b
@@ -40,6 +41,14 @@ def no_last_norm(*case):
 
 def no_positions(*case):
     return _vit(*case, N=0)
+
+
+def no_positions_at_all(*case):
+    return _vit(*case, N=0, first=0)
+
+
+def one_norm_in_a_layer(image, patch, D, *rest):
+    return _vit(image, patch, D, *rest, norms_missing=2 * D)
 
 
 def one_matrix_for_qkv(*case):
@@ -81,6 +90,14 @@ def counts_the_classifier_twice(image, patch, D, L, r, num_classes):
 
 def h_twice(image, patch, *rest):
     return _vit(image, patch, *rest, N=(image[0] // patch[0]) * (image[0] // patch[1]))
+
+
+def h_squared(image, patch, *rest):
+    return _vit(image, patch, *rest, N=(image[0] // patch[0]) ** 2)
+
+
+def patch_swapped(image, patch, *rest):
+    return _vit(image, patch, *rest, N=(image[0] // patch[1]) * (image[1] // patch[0]))
 
 
 def four_times_as_wide(image, patch, D, L, r, num_classes):
@@ -280,16 +297,20 @@ MUTANTS = {
         no_class_token_at_all: "Did you leave out the class token and its position",
         no_last_norm: "the last LayerNorm",
         no_positions: "That is the size of the positions of the patches",
+        no_positions_at_all: "Did you leave out the positions",
+        one_norm_in_a_layer: "Did you count one LayerNorm per layer",
         one_matrix_for_qkv: "There are three.",
         nothing_behind_attention: "Did you forget the linear layer behind attention",
         grey_pixels: "Did you forget that a pixel has 3 channels",
         short_mlp: "It has two: D → r·D → D",
         mlp_biases_equal: "The first layer has r·D",
         one_layer: "Did you count one layer instead of L",
-        positions_for_pixels: "Positions belong to patches",
+        positions_for_pixels: "Is that the number of all pixels",
         positions_in_every_layer: "They are added once",
         counts_the_classifier_twice: "Did you count twice: the weights of the classifier",
         h_twice: "Did you use H twice",
+        h_squared: "Did you square H // ph",
+        patch_swapped: "Did you swap ph and pw",
         four_times_as_wide: "Did you take r = 4 for granted",
         a_float: "expected an int, got float",
         a_tensor: "expected an int, got a tensor",

@@ -64,7 +64,19 @@ def _bands(x: Tensor, patch: Pair) -> Tensor:
     return x.movedim(1, 3).reshape(len(x), -1, patch[0] * patch[1] * x.shape[1])
 
 
+def _in_patches(*sides: int) -> Callable[[Tensor, Pair], Tensor]:
+    """A patchify that takes other sides of `patch`, where they tile the picture; else nobody's answer."""
+
+    def mistaken(x: Tensor, patch: Pair) -> Tensor:
+        h, w = (patch[side] for side in sides)
+        return x if x.shape[2] % h or x.shape[3] % w else _patchify(x, (h, w))
+
+    return mistaken
+
+
 PATCH_SUSPECTS = {
+    "Did you swap ph and pw? patch = (ph, pw): ph divides H, pw divides W.": _in_patches(1, 0),
+    "Did you use ph twice? patch = (ph, pw), and a patch need not be square.": _in_patches(0, 0),
     "Did you cut the picture's rows into pieces of P pixels? A patch is ph rows high: split H and W.": _bands,
     "Did you reshape in one go? reshape keeps the reading order: it cuts no patches.": _with_order(
         0, 1, 2, 3, 4, 5
@@ -89,7 +101,7 @@ PATCH_SUSPECTS = {
 def check_cut_patches(cut_patches: Callable) -> None:
     """Every number where its patch has it; then a single patch and a patch of one pixel."""
     cut_patches = _naming_its_input(cut_patches)
-    moves_like(cut_patches, _patchify, (2, 3, 4, 15), (2, 3), suspects=PATCH_SUSPECTS)
+    moves_like(cut_patches, _patchify, (2, 3, 6, 12), (2, 3), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (1, 1, 6, 4), (3, 2), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (2, 2, 3, 4), (3, 4), suspects=PATCH_SUSPECTS)
     moves_like(cut_patches, _patchify, (2, 2, 2, 3), (1, 1), suspects=PATCH_SUSPECTS)

@@ -22,8 +22,9 @@ Pair = tuple[int, int]
 
 # 03.3
 
+# In the first no two mistakes that could be told apart have the same size.
 VITS = (
-    ((6, 32), (3, 4), 7, 5, 6, 13),
+    ((6, 32), (3, 4), 20, 5, 6, 13),
     ((32, 48), (8, 8), 40, 3, 2, 10),
     ((224, 224), (16, 16), 192, 12, 4, 1000),
 )
@@ -59,10 +60,22 @@ def _questions(parts: dict[str, int], image: Pair, patch: Pair, L: int, r: int) 
 
     layers = total("q, k", "behind", "MLP", "each layer")
     weights, D = parts["the weights of the patch projection"], parts["the class token"]
-    N, P = parts["the positions of the patches"] // D, patch[0] * patch[1]
-    return {
+    (H, W), (ph, pw), N = image, patch, parts["the positions of the patches"] // parts["the class token"]
+    counts = {
+        "Did you use H twice?": (H // ph) * (H // pw),
+        "Did you square H // ph?": (H // ph) ** 2,
+        "Did you use W twice?": (W // ph) * (W // pw),
+        "Did you square W // pw?": (W // pw) ** 2,
+        "Did you swap ph and pw?": (H // pw) * (W // ph),
+        "Did you take P for N?": ph * pw,
+        "Is that the number of all pixels?": H * W,
+    }
+    correct = "There is one position per patch: N = (H // ph) · (W // pw)."
+    return {f"{question} {correct}": (N - count) * D for question, count in counts.items()} | {
         "Did you leave out all biases?": total("biases"),
         "Did you leave out the LayerNorms?": total("LayerNorm"),
+        "Did you count one LayerNorm per layer? There are two.": L * 2 * D,
+        "Did you leave out the positions?": (1 + N) * D,
         "Did you leave out the biases of the layers?": total("biases")
         - D
         - parts["the biases of the classifier"],
@@ -80,15 +93,7 @@ def _questions(parts: dict[str, int], image: Pair, patch: Pair, L: int, r: int) 
         "Did you leave out the class token and its position?": 2 * D,
         "Has a LayerNorm one number per channel? It has two: a factor and a shift.": total("LayerNorm") // 2,
         "Did you give each layer positions of its own? They are added once.": -(L - 1) * (1 + N) * D,
-        "Did you take P for N? There is one position per patch, not per pixel of a patch.": (N - P) * D,
-        "Did you use H twice? The image need not be square: N = (H // ph) · (W // pw).": (
-            (N - image[0] // patch[0] * (image[0] // patch[1])) * D
-        ),
-        "Did you use W twice? The image need not be square: N = (H // ph) · (W // pw).": (
-            (N - image[1] // patch[0] * (image[1] // patch[1])) * D
-        ),
         "Did you take r = 4 for granted?": L * (r - 4) * (2 * D * D + D),
-        "Is N the number of all pixels? Positions belong to patches.": N * (1 - P) * D,
     }
 
 
@@ -110,7 +115,7 @@ def check_vit_parameters(vit_parameters: Callable) -> None:
         if same:
             message += f"\n      That is the size of {', or of '.join(same)}."
         if asked:
-            message += f"\n      {asked[0]}"
+            message += "\n      " + "\n      Or: ".join(asked)
         if twice and not asked:
             message += f"\n      Did you count twice: {', or '.join(twice)}?"
         raise Wrong(message)
@@ -194,7 +199,7 @@ def check_layer_macs(layer_macs: Callable) -> None:
         if answer is None:
             raise Wrong(f"{where} got None: did you forget `return`?")
         if not isinstance(answer, tuple | list) or len(answer) != 3:
-            raise Wrong(f"{where} expected three numbers, (linear, attention, crossing), got {answer!r:.60}")
+            raise Wrong(f"{where} expected three numbers, (linear, products, crossing), got {answer!r:.60}")
         expected = (sum([3 * D, D, r * D, r * D]) * N * D, N * N * (D + D), D + D + r * D)
         for name, found, right, mistakes in zip(NAMES, answer, expected, MACS_MISTAKES, strict=True):
             number = _number(found, f"{where} {name}:")
@@ -314,7 +319,7 @@ PAIRS = "image_size and patch_size are pairs, (rows, columns): take them apart f
 EXERCISES = {
     "03.3": Exercise(
         checker=check_vit_parameters,
-        notice="The size of the image appears only in N, the number of positions; the heads do not appear.",
+        notice="The number of heads does not appear: it only says how the D numbers are shared out.",
         hints=(
             "Go along the forward pass and write down what each part owns: projection, class token,\n"
             "positions, L equal layers, the last LayerNorm, the classifier. Add them up at the end.",
@@ -338,9 +343,9 @@ EXERCISES = {
             "A linear layer a → b costs a·b MACs per token. List the four of a layer: q, k, v together,\n"
             "the one behind attention, and two of the MLP.",
             "A product [N, D] @ [D, N] makes N² numbers with D MACs each. A product [N, N] @ [N, D] makes\n"
-            "N·D numbers with N MACs each. For the crossing set linear = attention and solve for N.",
-            "linear = (... + ... * r) * N * D**2\nattention = ... * N**2 * D\n"
-            "return linear, attention, (...) * D",
+            "N·D numbers with N MACs each. For the crossing set linear = products and solve for N.",
+            "linear = (... + ... * r) * N * D**2\nproducts = ... * N**2 * D\n"
+            "return linear, products, (...) * D",
         ),
         solution=("s03_vit.py", "layer_macs"),
         forbidden=("mvit_lib",),

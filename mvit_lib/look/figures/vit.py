@@ -26,33 +26,44 @@ def _as_picture(image: Tensor) -> np.ndarray:
 def fig_patches(
     image: Tensor, patch_size: Pair, marked: Sequence[int] = (0, 17, 31)
 ) -> tuple[Figure, dict[str, Tensor]]:
-    """The photo cut into patches, and the table [N, P·C] in which every patch is a row.
+    """The photo cut into patches, and some rows of the table [N, P·C] in which every patch is a row.
 
-    image [1, 3, H, W] in [0, 1]; marked: patches that are framed on the left and have a mark
-    beside their row on the right.
+    image [1, 3, H, W] in [0, 1]; marked: patches, in rising order, that are framed on the left and
+    whose rows are drawn on the right.
     data: "rows", the table; "corners", int [len(marked), 2], top and left pixel of each marked patch.
     """
     ph, pw = as_pair(patch_size, "patch_size")
     rows = patchify(image, (ph, pw))[0]  # [N, P·C]
     H, W = image.shape[-2:]
     corners = torch.tensor([(n // (W // pw) * ph, n % (W // pw) * pw) for n in marked])
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), gridspec_kw={"width_ratios": (1, 1.15)})
-    fig.subplots_adjust(left=0.01, right=0.93, top=0.9, bottom=0.1, wspace=0.12)
-    bare(left).imshow(_as_picture(image[0]), extent=(0, W, H, 0))
+    fig = plt.figure(figsize=(8, 3.5))
+    grid = fig.add_gridspec(
+        len(marked),
+        2,
+        width_ratios=(1, 1.25),
+        left=0.01,
+        right=0.99,
+        top=0.9,
+        bottom=0.1,
+        wspace=0.14,
+        hspace=0.5,
+    )
+    left = bare(fig.add_subplot(grid[:, 0]))
+    left.imshow(_as_picture(image[0]), extent=(0, W, H, 0))
     left.hlines(range(0, H + 1, ph), 0, W, color="white", lw=1)
     left.vlines(range(0, W + 1, pw), 0, H, color="white", lw=1)
     left.set_title(f"{H // ph} × {W // pw} patches")
-    bare(right).imshow(rows.numpy(), aspect="auto", extent=(0, 1, len(rows), 0), interpolation="antialiased")
-    right.set_title(f"[N, P·C] = [{len(rows)}, {rows.shape[1]}]")
-    right.set_xlabel("one row: pixel after pixel, each red, green, blue", fontsize=9)
-    for n, (top, start) in zip(marked, corners.tolist(), strict=True):
+    for line, (n, (top, start)) in enumerate(zip(marked, corners.tolist(), strict=True)):
         frame = {"fill": False, "ec": ACCENT, "lw": 2.5, "clip_on": False, "path_effects": HALO, "zorder": 5}
         left.add_patch(Rectangle((start, top), pw, ph, **frame))
         left.text(start + 3, top + 3, n, color="white", va="top", fontsize=9, fontweight="bold",
                   bbox={"fc": "black", "ec": "none", "alpha": 0.6, "pad": 1.5})  # fmt: skip
-        right.plot([-0.015, 1.015], [n + 0.5] * 2, ls="none", marker="_", ms=12, mew=2.5, color=ACCENT,
-                   clip_on=False)  # fmt: skip
-        right.text(1.05, n + 0.5, n, va="center", color=ACCENT, fontsize=11)
+        strip = bare(fig.add_subplot(grid[line, 1]))
+        strip.imshow(rows[n : n + 1].numpy(), aspect="auto", vmin=0, vmax=1, interpolation="antialiased")
+        strip.set_ylabel(n, color=ACCENT, fontsize=11, rotation=0, ha="right", va="center")
+        if line == 0:
+            strip.set_title(f"{len(marked)} rows of [N, P·C] = [{len(rows)}, {rows.shape[1]}]")
+    strip.set_xlabel("one row: pixel after pixel, each red, green, blue", fontsize=9)
     return fig, {"rows": rows, "corners": corners}
 
 
