@@ -256,9 +256,12 @@ def test_what_a_cache_is_asked_for_at_another_size_is_drawn_or_transformed(tmp_p
 
 def test_different_series_have_different_caches(tmp_path):
     one = {"split": "train", "seed": 0, "animals": (1, 6), "length": 3, "size": (32, 32)}
-    others = ({"split": "test"}, {"seed": 1}, {"animals": (1, 1)}, {"length": 4}, {"size": (32, 33)})
+    others = (
+        {"split": "test"}, {"seed": 1}, {"animals": (1, 1)}, {"length": 4}, {"size": (32, 33)},
+        {"scales": (0.2, 0.85)}, {"scales": (0.15, 0.5)},
+    )  # fmt: skip
     names = {cache.Series(**(one | change)).name for change in ({}, *others)}
-    assert len(names) == 6
+    assert len(names) == 8
 
 
 def test_a_killed_draw_leaves_no_half_cache(tmp_path):
@@ -307,10 +310,10 @@ def test_the_default_cache_is_in_the_data_folder(monkeypatch, tmp_path):
 # By VERSION and split, over 20 scenes at 64 pixels: the sum of all |points|, of all palettes' levels, the
 # share of pixels that belong to animals, and the mean level. New pixels need a new VERSION.
 FINGERPRINTS = {
-    2: {
-        "train": (31420.689295272372, 431789, 0.230469, 125.7368),
-        "test": (25139.04931635005, 362968, 0.211694, 132.4524),
-        "shift": (26903.363541485098, 406839, 0.215552, 148.1313),
+    3: {
+        "train": (31424.75048828764, 431789, 0.236011, 125.7067),
+        "test": (25131.514316668497, 362968, 0.213428, 132.4022),
+        "shift": (26907.082705577708, 406839, 0.217297, 148.1434),
     },
 }
 
@@ -336,8 +339,21 @@ def test_pixels_only_change_with_the_version():
         assert found[3] == pytest.approx(mean, abs=0.05)
 
 
+def test_scales_say_how_large_the_animals_are_and_change_nothing_else():
+    every = PixelZoo("train", length=40)
+    large = PixelZoo("train", length=40, scales=(0.6, 0.8))
+    scales = [large.scene(i).animals[0].scale for i in range(40)]
+    assert 0.5 < min(scales) < 0.66 and 0.74 < max(scales) <= 0.8  # one that finds no place shrinks a little
+    for i in range(40):
+        one, other = every.scene(i), large.scene(i)
+        assert one.labels == other.labels and one.light == other.light
+        assert (one.background.numbers == other.background.numbers).all()
+
+
 def test_bad_arguments_are_named():
     for arguments, message in (
+        ({"scales": (0.1, 0.5)}, r"scales=\(0.1, 0.5\)"),
+        ({"scales": (0.5, 0.4)}, r"scales=\(0.5, 0.4\)"),
         ({"split": "val"}, "split='val'"),
         ({"task": "count"}, "task='count'"),
         ({"length": 0}, "length=0"),

@@ -20,7 +20,19 @@ import skimage.data
 import torch
 from PIL import Image
 from torch import nn
-from trainings import CHECKPOINTS, COMPARED, SAMPLERS, SHIPPED, STARTS, compare_samplers, ship, transfer
+from trainings import (
+    CHECKPOINTS,
+    COMPARED,
+    MARKS,
+    SAMPLERS,
+    SHIPPED,
+    STARTS,
+    UNFOLDS,
+    compare_marks,
+    compare_samplers,
+    ship,
+    transfer,
+)
 
 from mvit_lib import mobilevit_xxs
 from mvit_lib.memory import keep_freed_pages
@@ -145,6 +157,12 @@ ROWS = [
         for sampler in SAMPLERS
     ),
     *(Row("transfer", start, seed, 0.2, transfer(start)) for seed in SEEDS for start in STARTS),
+    *(
+        Row("two_marks", f"{unfold}, {where}", seed, 0.001, compare_marks(unfold, where))
+        for unfold in UNFOLDS
+        for where in MARKS
+        for seed in range(5)
+    ),
 ]
 
 

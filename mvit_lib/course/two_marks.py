@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mvit_lib import MobileViTBlock
 from mvit_lib.layers import ConvNormAct, InvertedResidual, init_weights
 
 MARK = 2  # side of a mark in pixels
@@ -70,7 +71,41 @@ def network(*body: nn.Module, channels: int = 16) -> nn.Sequential:
 
 def light_network(depth: int, channels: int = 16) -> nn.Sequential:
     """`depth` inverted residuals between stem and mean: receptive field 2·depth + 3 pixels each way."""
-    return network(*(InvertedResidual(channels, channels, expansion=2) for _ in range(depth)))
+    return network(
+        *(InvertedResidual(channels, channels, expansion=2) for _ in range(depth)), channels=channels
+    )
+
+
+class BandBlock(MobileViTBlock):
+    """A MobileViTBlock with another unfold: sequence p is the p-th of P bands of rows, not place p.
+
+    Same parameters under the same names, same shapes; `reshape` in place of unfold and fold.
+    """
+
+    def attend_globally(self, local: Tensor) -> Tensor:
+        """Let the pixels of each band attend to each other: [B, D, H, W] -> [B, D, H, W]."""
+        B, D, H, W = local.shape
+        P = self.patch_size[0] * self.patch_size[1]
+        tokens = local.permute(0, 2, 3, 1).reshape(B * P, H * W // P, D)  # [B·P, N, D]
+        mixed = self.norm(self.transformer(tokens))  # [B·P, N, D]
+        return mixed.view(B, H, W, D).permute(0, 3, 1, 2)  # [B, D, H, W]
+
+
+def block_network(block: type[MobileViTBlock] = MobileViTBlock) -> nn.Sequential:
+    """One block of 16 channels and width 32, with patches of 2 × 2, between stem and mean."""
+    return network(block(16, 32, 1, dropout=0.0))
+
+
+def far_apart(size: tuple[int, int]) -> Tensor:
+    """Positions with one mark in the top two rows and the other in the bottom two: [M, 4]."""
+    positions = mark_positions(size)
+    return positions[(positions[:, 0] == 0) & (positions[:, 2] == size[0] - MARK)]
+
+
+def side_by_side(size: tuple[int, int]) -> Tensor:
+    """Positions with both marks in the top two rows: [M, 4]."""
+    positions = mark_positions(size)
+    return positions[positions[:, 2] == 0]
 
 
 def learn(

@@ -9,7 +9,7 @@ from PIL import Image
 from mvit_lib.data.items import COLLATES, Items
 from mvit_lib.data.zoo.cache import SceneCache, Series
 from mvit_lib.data.zoo.render import render
-from mvit_lib.data.zoo.scenes import CLASSES, MOST_ANIMALS, SPLITS, Scene, any_scene, first_label
+from mvit_lib.data.zoo.scenes import CLASSES, MOST_ANIMALS, SCALES, SPLITS, Scene, any_scene, first_label
 from mvit_lib.patches import Pair, as_pair
 from mvit_lib.transforms import Boxes, Sample, Transform
 
@@ -27,9 +27,10 @@ class PixelZoo(Items):
     task: "classify" (0…9), "detect" or "segment" (1…10, 0 background). length: number of scenes (default
     10,000 for train, 1,000 for the others). size: pixels of an item asked for by an int, and of the
     pictures that `transform` gets; an int or (height, width), each at least 32. animals: the least and
-    the most per scene, default (1, 1) to classify and (1, 6) otherwise. cache: None to draw each time;
-    a folder, or True for `default_cache()`, to draw all scenes at `size` once and read them from then on
-    (without `transform`, items of other sizes are drawn all the same).
+    the most per scene, default (1, 1) to classify and (1, 6) otherwise. scales: the least and the most of
+    the picture's shorter side that an animal's longer side takes, within (0.15, 0.85). cache: None to draw
+    each time; a folder, or True for `default_cache()`, to draw all scenes at `size` once and read them
+    from then on (without `transform`, items of other sizes are drawn all the same).
 
     Raises: ValueError or TypeError, naming the argument that is wrong; ModuleNotFoundError without
     scikit-image, whose photos are the backgrounds.
@@ -45,6 +46,7 @@ class PixelZoo(Items):
         length: int | None = None,
         size: Pair = 128,
         animals: tuple[int, int] | None = None,
+        scales: tuple[float, float] = SCALES,
         transform: Transform | None = None,
         seed: int = 0,
         cache: str | Path | bool | None = None,
@@ -61,7 +63,10 @@ class PixelZoo(Items):
         if seed < 0:
             raise ValueError(f"seed={seed}: expected 0 or more")
         self.animals = _number_of_animals(animals, task)
-        self._series = Series(split, seed, self.animals, self.length, self.size)
+        low, high = self.scales = scales
+        if not SCALES[0] <= low <= high <= SCALES[1]:
+            raise ValueError(f"scales={scales}: expected (least, most) within {SCALES}")
+        self._series = Series(split, seed, self.animals, self.length, self.size, self.scales)
         self._cache = None
         if cache:
             self._cache = SceneCache(default_cache() if cache is True else Path(cache), self._series)
@@ -73,7 +78,7 @@ class PixelZoo(Items):
         """The parameters of scene `index`: its animals with classes, places and colours, its light."""
         if not 0 <= index < self.length:
             raise IndexError(f"index {index} of a dataset of {self.length}")
-        return any_scene(self.split, self.seed, index, self.animals)
+        return any_scene(self.split, self.seed, index, self.animals, self.scales)
 
     def load(self, index: int, size: tuple[int, int]) -> Sample:
         """Scene `index` as the task needs it: at the dataset's own size for `transform`, else at `size`."""

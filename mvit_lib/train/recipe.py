@@ -12,7 +12,7 @@ from mvit_lib.data.sampler import RULES, MultiScaleSampler
 from mvit_lib.patches import Pair
 
 PRECISIONS = ("float32", "bfloat16")
-AUGMENTATIONS = ("basic", "advanced")
+AUGMENTATIONS = ("basic", "photometric", "advanced")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Recipe:
     goes into their running mean at every update, buffers included; 0 for no mean.
 
     augmentation: "basic" is RandomResizedCrop of `crop_scale` (share of the area) and a flip with
-    probability `flip`; "advanced" adds RandAugment, and Mixup or CutMix. Evaluation resizes the shorter
+    probability `flip`; "photometric" adds other light and any other hue, "advanced" adds RandAugment, and
+    Mixup or CutMix. Evaluation resizes the shorter
     side to `eval_resize` and takes the central `eval_crop`.
 
     precision: "float32", or "bfloat16" by autocast. compile: with torch.compile.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from mvit_lib.augment import CutMix, Mixup, RandAugment
+from mvit_lib.augment import CutMix, Mixup, PhotometricDistortion, RandAugment
 from mvit_lib.train.distributed import sum_over_ranks
 from mvit_lib.train.metrics import Classification, ClassificationCounter
 from mvit_lib.train.recipe import Recipe
@@ -51,7 +51,10 @@ class Classify:
 
     def train_transform(self) -> Transform:
         basic = (RandomResizedCrop(scale=self.recipe.crop_scale), RandomFlip(self.recipe.flip))
-        return Compose(basic if self.recipe.augmentation == "basic" else (*basic, RandAugment()))
+        # Any hue: what something is, its colour does not tell.
+        colours = PhotometricDistortion(hue=0.5)
+        more = {"basic": (), "photometric": (colours,), "advanced": (RandAugment(),)}
+        return Compose((*basic, *more[self.recipe.augmentation]))
 
     def eval_transform(self, transform: EvalTransform) -> Transform:
         return CenterCrop(transform.crop / transform.resize)

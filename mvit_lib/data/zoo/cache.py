@@ -17,10 +17,10 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from mvit_lib.data.zoo.render import Picture, render
-from mvit_lib.data.zoo.scenes import MOST_ANIMALS, any_scene
+from mvit_lib.data.zoo.scenes import MOST_ANIMALS, SCALES, any_scene
 
 # Part of every cache's name: to be raised whenever any pixel of any scene changes.
-VERSION = 2
+VERSION = 3
 CHUNK = 32
 ABANDONED_AFTER = 24 * 3600  # seconds; no draw takes that long
 ARRAYS = ("images", "masks", "boxes")
@@ -35,18 +35,18 @@ class Series:
     animals: tuple[int, int]
     length: int
     size: tuple[int, int]
+    scales: tuple[float, float] = SCALES
 
     @property
     def name(self) -> str:
         """What distinguishes this series from all others, as the name of a folder."""
-        (least, most), (height, width) = self.animals, self.size
-        return (
-            f"v{VERSION}-{self.split}-seed{self.seed}-{least}to{most}animals-{self.length}x{height}x{width}"
-        )
+        (least, most), (height, width), (low, high) = self.animals, self.size, self.scales
+        scenes = f"v{VERSION}-{self.split}-seed{self.seed}-{least}to{most}animals-{low:g}to{high:g}"
+        return f"{scenes}-{self.length}x{height}x{width}"
 
     def draw(self, index: int) -> Picture:
         """One of its scenes in pixels."""
-        return render(any_scene(self.split, self.seed, index, self.animals), *self.size)
+        return render(any_scene(self.split, self.seed, index, self.animals, self.scales), *self.size)
 
     def draw_chunk(self, start: int) -> tuple[np.ndarray, ...]:
         """Up to CHUNK scenes from `start` on, as rows of images, masks and boxes."""

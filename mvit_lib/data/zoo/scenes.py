@@ -26,7 +26,7 @@ from mvit_lib.data.zoo.sprites import Sprite, make_sprite
 CLASSES = tuple(ANIMALS)
 SPLITS = {"train": "seen", "test": "seen", "shift": "unseen"}  # to the kind of their colours
 MOST_ANIMALS = 6
-SMALLEST, LARGEST = 0.15, 0.85  # an animal's longer side, as a share of the scene's shorter side
+SCALES = (0.15, 0.85)  # an animal's longer side, as a share of the scene's shorter side
 STEEPEST = 30  # degrees
 
 
@@ -58,8 +58,10 @@ class Scene:
         return tuple(animal.label for animal in self.animals)
 
 
-def any_scene(split: str, seed: int, index: int, animals: tuple[int, int]) -> Scene:
-    """Scene `index` of a split with animals[0] to animals[1] animals.
+def any_scene(
+    split: str, seed: int, index: int, animals: tuple[int, int], scales: tuple[float, float] = SCALES
+) -> Scene:
+    """Scene `index` of a split with animals[0] to animals[1] animals, as large as scales[0] to scales[1].
 
     The first animal's class goes through all ten within ten scenes, in an order drawn anew for each ten.
     """
@@ -70,7 +72,7 @@ def any_scene(split: str, seed: int, index: int, animals: tuple[int, int]) -> Sc
     n = int(draw.integers(animals[0], animals[1] + 1))
     labels = [first_label(split, seed, index), *draw.integers(0, len(CLASSES), n - 1).tolist()]
     # Large ones first: the small ones then stand before them.
-    sizes = sorted((_any_scale(draw, n) for _ in range(n)), reverse=True)
+    sizes = sorted((_any_scale(draw, n, scales) for _ in range(n)), reverse=True)
     draw.shuffle(labels)
     stage = Stage()
     placed = [
@@ -89,9 +91,10 @@ def _ten_labels(split: int, seed: int, block: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng((split, seed, block)).permutation(len(CLASSES)).tolist())
 
 
-def _any_scale(draw: Generator, n: int) -> float:
-    """Alone, animals are large a little more often; the more there are, the smaller."""
-    return SMALLEST + (LARGEST - SMALLEST) * draw.random() ** (0.7 if n == 1 else 0.9 + 0.25 * n)
+def _any_scale(draw: Generator, n: int, scales: tuple[float, float]) -> float:
+    """Alone, an animal is large more often, as in a photo of it; the more there are, the smaller."""
+    low, high = scales
+    return low + (high - low) * draw.random() ** (0.5 if n == 1 else 0.9 + 0.25 * n)
 
 
 def _any_light(draw: Generator) -> Light:
@@ -114,7 +117,7 @@ def _place_animal(draw: Generator, stage: Stage, label: int, kind: str, scale: f
     while (placed := stage.try_animal(draw, sprite)) is None:
         attempts += 1
         if attempts % 3 == 0:
-            sprite = replace(sprite, scale=max(SMALLEST, 0.85 * sprite.scale))
+            sprite = replace(sprite, scale=max(SCALES[0], 0.85 * sprite.scale))
     return placed
 
 
