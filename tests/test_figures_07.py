@@ -75,16 +75,27 @@ def test_meetings_are_the_pixels_that_share_a_place(size, patch):
 
 def test_the_lines_against_vit_are_the_numbers_given():
     lines = {"DeiT-Ti": [1, 5, 30], "XXS": [0.3, 1.5, 6], "XS": [0.9, 4, 29], "S": [2, 8, 31]}
-    slower = {name: [10 * v for v in values] for name, values in lines.items()}
-    fig, data = the_whole_network.fig_against_vit(lines, slower, (64, 128, 256))
-    for ax, kind, factor in zip(fig.axes, ("MACs", "time"), (1, 10), strict=True):
-        for line, (name, values) in zip(ax.lines, lines.items(), strict=True):
-            assert line.get_xdata().tolist() == [64, 128, 256]
-            assert line.get_ydata().tolist() == [factor * v for v in values] == data[kind][name].tolist()
-        heights = sorted(math.log(text.xy[1]) for text in ax.texts)  # names keep apart
-        assert all(b - a > 0.29 for a, b in pairwise(heights))
+    ratios = {
+        "XXS": [[2, 1, 3], [1.5, 1.4, 1.6], [2, 1.9, 2.1]],
+        "XS": [[1, 0.9, 1.1], [1, 0.9, 1.1], [1.01, 0.9, 1.1]],
+    }
+    fig, data = the_whole_network.fig_against_vit(lines, ratios, (64, 128, 256))
+    left, right = fig.axes
+    for line, (name, values) in zip(left.lines, lines.items(), strict=True):
+        assert line.get_xdata().tolist() == [64, 128, 256]
+        assert line.get_ydata().tolist() == values == data["MACs"][name].tolist()
+    for line, band, rows in zip(right.lines, right.collections, ratios.values(), strict=False):
+        assert line.get_ydata().tolist() == [middle for middle, _, _ in rows]
+        edges = {(x, y) for x, y in band.get_paths()[0].vertices.tolist()}
+        wanted = [(side, row) for side, row in zip((64, 128, 256), rows, strict=True)]
+        assert {(side, edge) for side, row in wanted for edge in row[1:]} <= edges
+    assert right.lines[-1].get_ydata().tolist() == [1, 1]
+    for ax, names in ((left, ["XXS", "XS", "DeiT-Ti", "S"]), (right, ["DeiT-Ti", "XS", "XXS"])):
         order = sorted(ax.texts, key=lambda text: text.xy[1])
-        assert [text.get_text() for text in order] == ["XXS", "XS", "DeiT-Ti", "S"]
+        assert [text.get_text() for text in order] == names
+        low, high = (math.log(limit) for limit in ax.get_ylim())
+        heights = [math.log(text.xy[1]) for text in order]  # names keep apart
+        assert all(b - a > 0.059 * (high - low) for a, b in pairwise(heights))
 
 
 @pytest.mark.parametrize("side", [64, 96])
@@ -110,6 +121,8 @@ def test_the_trace_holds_what_flows_through_the_network(side):
     assert list(data)[:3] == ["photo", "stem", "layer_1"]
     titles = [ax.get_title().split("\n") for ax in fig.axes if ax.get_title()]
     assert [name for name, _ in titles] == list(data)
+    (both,) = fig.axes[[name for name, _ in titles].index("x and y")].images
+    assert both.get_array().shape == (side // 8, 2 * (side // 8) + 2)  # a map of x, a gap, a map of y
     assert dict(titles)["unfold"] == f"4 × {(side // 16) ** 2} × 8"
     assert not model.stem._forward_hooks  # nothing is left behind
 
@@ -137,7 +150,10 @@ def test_full_points_have_basic_augmentation():
     for line, row in zip(fig.axes[0].lines, rows, strict=True):
         assert (line.get_markerfacecolor() != "none") == (row["augmentation"] == "basic")
         assert (to_hex(line.get_markeredgecolor()) == ACCENT) == row["model"].startswith("MobileViT")
-    assert [text.get_text() for text in fig.axes[0].texts] == ["DeiT, basic", "MobileViT-S"]
+    words = [text.get_text() for text in fig.axes[0].texts]
+    assert words == ["DeiT, 5.7 M", "MobileViT-S", "basic augmentation", "advanced"]
+    full, hollow = fig.axes[0].collections
+    assert len(full.get_facecolor()) > len(hollow.get_facecolor()) == 0
 
 
 def test_all_three_sizes_can_be_drawn_at_once():

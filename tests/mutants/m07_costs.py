@@ -179,6 +179,33 @@ def one_layer_each(config, H, W):
     return _macs(config, H, W, lambda N, P, D: 2 * P * N * N * D, layers=False)
 
 
+def rounds_the_stride_down(config, H, W):
+    return _sides(config, H, W, lambda H, W, stride: (H // stride, W // stride))
+
+
+def _sides(config, H, W, size, turn=1):
+    total = 0
+    for stride, D, L, patch in zip((8, 16, 32), config.dims, config.depths, config.patch_sizes, strict=True):
+        (rows, columns), (ph, pw) = size(H, W, stride), patch[::turn]
+        N = -(-rows // ph) * -(-columns // pw)
+        total += L * 2 * ph * pw * N * N * D
+    return total
+
+
+def patch_turned(config, H, W):
+    return _sides(config, H, W, lambda H, W, stride: (-(-H // stride), -(-W // stride)), turn=-1)
+
+
+def carries_the_stretched_map_on(config, H, W):
+    total, rows, columns = 0, -(-H // 4), -(-W // 4)
+    for D, L, (ph, pw) in zip(config.dims, config.depths, config.patch_sizes, strict=True):
+        rows, columns = -(-rows // 2), -(-columns // 2)
+        rows, columns = -(-rows // ph) * ph, -(-columns // pw) * pw
+        N = rows // ph * (columns // pw)
+        total += L * 2 * ph * pw * N * N * D
+    return total
+
+
 def rounds_down(config, H, W):
     return _macs(config, H, W, lambda N, P, D: 2 * P * N * N * D, divide=lambda a, b: a // b)
 
@@ -257,7 +284,10 @@ MUTANTS = {
         linear_in_n: "Did you take N·D² for a product",
         no_width: "Did you forget D",
         one_layer_each: "Did you count one layer per stage",
-        rounds_down: "Did you round down",
+        rounds_down: "Did you round the number of patches down",
+        rounds_the_stride_down: "A stride rounds up",
+        patch_turned: "Did you swap ph and pw",
+        carries_the_stretched_map_on: "Did you carry the stretched map on",
         square_only: "Did you use H twice",
         does_not_stretch: "There the map is stretched",
         four_places_always: "Did you take P = 4 for granted",

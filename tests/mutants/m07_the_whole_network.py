@@ -60,6 +60,10 @@ def only_the_blocks(name):
     return _configuration(name, channels=WIDTHS[name][0][3:])
 
 
+def a_list(name):
+    return _configuration(name, channels=list(WIDTHS[name][0]))
+
+
 def a_dictionary(name):
     return {"channels": WIDTHS[name][0]}
 
@@ -112,6 +116,14 @@ def side_by_side(state):
 
 def stacked(state):
     return _rename(state, join=torch.stack)
+
+
+def head_by_head(state):
+    def join(parts):
+        D = len(parts[0])
+        return torch.stack([part.unflatten(0, (2, D // 2)) for part in parts], 1).flatten(0, 2)
+
+    return _rename(state, join=join)
 
 
 def left_apart(state):
@@ -184,6 +196,7 @@ MUTANTS = {
         a_misread_width: "channels[5], for layer_5, is 96; the table says otherwise",
         with_the_expansion: "What `expand` makes",
         only_the_blocks: "channels are the stem's and those of",
+        a_list: "this is a list",
         a_dictionary: "expected a MobileViTConfig, got dict",
         ten_classes: "there are 1,000 classes",
         asks_the_network: "do what you are to build",
@@ -194,6 +207,7 @@ MUTANTS = {
         value_in_the_middle: "The order is q, k, v",
         side_by_side: "torch.cat along axis 0",
         stacked: "torch.cat along axis 0",
+        head_by_head: "not head by head",
         left_apart: "query, key and value become one tensor",
         only_weights: "Did you forget the biases",
         norms_swapped: "holds a number of layernorm_after.weight",

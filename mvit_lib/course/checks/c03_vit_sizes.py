@@ -60,18 +60,8 @@ def _questions(parts: dict[str, int], image: Pair, patch: Pair, L: int, r: int) 
 
     layers = total("q, k", "behind", "MLP", "each layer")
     weights, D = parts["the weights of the patch projection"], parts["the class token"]
-    (H, W), (ph, pw), N = image, patch, parts["the positions of the patches"] // parts["the class token"]
-    counts = {
-        "Did you use H twice?": (H // ph) * (H // pw),
-        "Did you square H // ph?": (H // ph) ** 2,
-        "Did you use W twice?": (W // ph) * (W // pw),
-        "Did you square W // pw?": (W // pw) ** 2,
-        "Did you swap ph and pw?": (H // pw) * (W // ph),
-        "Did you take P for N?": ph * pw,
-        "Is that the number of all pixels?": H * W,
-    }
-    correct = "There is one position per patch: N = (H // ph) · (W // pw)."
-    return {f"{question} {correct}": (N - count) * D for question, count in counts.items()} | {
+    N = parts["the positions of the patches"] // D
+    return {question: (N - count) * D for question, count in _wrong_counts(image, patch).items()} | {
         "Did you leave out all biases?": total("biases"),
         "Did you leave out the LayerNorms?": total("LayerNorm"),
         "Did you count one LayerNorm per layer? There are two.": L * 2 * D,
@@ -95,6 +85,22 @@ def _questions(parts: dict[str, int], image: Pair, patch: Pair, L: int, r: int) 
         "Did you give each layer positions of its own? They are added once.": -(L - 1) * (1 + N) * D,
         "Did you take r = 4 for granted?": L * (r - 4) * (2 * D * D + D),
     }
+
+
+def _wrong_counts(image: Pair, patch: Pair) -> dict[str, int]:
+    """Question -> what the number of patches would be where the answer is yes."""
+    (H, W), (ph, pw) = image, patch
+    counts = {
+        "Did you use H twice?": (H // ph) * (H // pw),
+        "Did you square H // ph?": (H // ph) ** 2,
+        "Did you use W twice?": (W // ph) * (W // pw),
+        "Did you square W // pw?": (W // pw) ** 2,
+        "Did you swap ph and pw?": (H // pw) * (W // ph),
+        "Did you take P for N?": ph * pw,
+        "Is that the number of all pixels?": H * W,
+    }
+    correct = "There is one position per patch: N = (H // ph) · (W // pw)."
+    return {f"{question} {correct}": count for question, count in counts.items()}
 
 
 def check_vit_parameters(vit_parameters: Callable) -> None:

@@ -174,11 +174,15 @@ def _check_tensor(name: str, yours: Tensor, expected: Tensor, state: Mapping[str
         return
     place = tuple(wrong[0].tolist())
     origin, right = _whose(yours[place], state), _whose(expected[place], state)
-    message = f"{name}{list(place)} holds a number of {origin}; expected one of {right}."
+    if origin == right:
+        message = f"{name}{list(place)} holds another number of {origin}: did you transpose or turn it?"
+    else:
+        message = f"{name}{list(place)} holds a number of {origin}; expected one of {right}."
     if "qkv" in name and origin != right:
-        message += "\n      The order is q, k, v: our layer cuts the rows into three in this order."
-    elif origin == right:
-        message += "\n      It stands at another place of the same tensor: did you transpose or turn it?"
+        message += (
+            "\n      The order is q, k, v: all D rows of q first, then all of k, then all of v; not head by "
+        )
+        message += "head."
     raise Wrong(message, yours, expected)
 
 
@@ -215,6 +219,7 @@ EXERCISES = {
         ),
         solution=("s07_the_whole_network.py", "configuration"),
         symptoms={
+            "=[": "this is a list; write round brackets.",
             "expected a tuple of 6": "channels are the stem's and those of layer_1 … layer_5. What `expand` "
             "makes, four times the last, is not among them.",
             "expected a tuple of 3": "dims and depths belong to the three stages with a block.",

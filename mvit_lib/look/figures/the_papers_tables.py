@@ -18,7 +18,7 @@ OFFSETS = {
     "EfficientNet-B0": (8, -6), "MobileViT-XS": (8, 4), "MobileViT-S": (8, 4),
 }  # fmt: skip
 NAMED = {
-    "R1": (9, 0), "R3": (9, -4), "R4": (9, -5), "R6": (8, 6), "R8": (10, 4), "R10": (9, -5),
+    "R1": (9, 0), "R3": (9, -4), "R4": (9, -5), "R6": (0, 11), "R7": (9, 0), "R8": (10, 4), "R10": (9, -5),
     "R17": (9, -7), "R19": (-4, 12), "R20": (-10, 5),
 }  # fmt: skip
 
@@ -39,7 +39,7 @@ def fig_against_cnns(rows: Sequence[Row]) -> tuple[Figure, list[tuple[str, float
 def fig_against_vits(
     rows: Sequence[Row], named: Mapping[str, tuple[float, float]] = NAMED
 ) -> tuple[Figure, list[tuple[str, float, float]]]:
-    """Accuracy against parameters of ViTs: full points with basic augmentation, hollow with advanced.
+    """Accuracy against parameters of ViTs; a key tells basic augmentation, full, from advanced, hollow.
 
     named: row of the paper's table ("R1") -> offset of its name in points; the others stay unnamed.
     data: (row, parameters in millions, top-1).
@@ -52,8 +52,11 @@ def fig_against_vits(
                 mfc=colour if is_basic else "none")  # fmt: skip
         if row["row"] in named:
             offset = named[row["row"]]
-            text = row["model"] if is_ours else f"{row['model']}, {row['augmentation']}"
+            text = row["model"] if is_ours else f"{row['model']}, {row['params_m']:g} M"
             _name(ax, row, text, offset, colour)
+    for y, word, fill in ((0.12, "basic augmentation", VIT), (0.05, "advanced", "none")):
+        ax.scatter(0.72, y, 42, transform=ax.transAxes, facecolor=fill, edgecolor=VIT, linewidth=1.6)
+        ax.text(0.74, y, word, transform=ax.transAxes, va="center", fontsize=9, color=VIT)
     return fig, [(row["row"], row["params_m"], row["top1"]) for row in rows]
 
 

@@ -132,36 +132,48 @@ def fig_meetings(size: tuple[int, int] = (4, 4), patch: Pair = 2) -> tuple[Figur
 
 
 def fig_against_vit(
-    gmacs: Mapping[str, Sequence[float]], milliseconds: Mapping[str, Sequence[float]], sides: Sequence[int]
+    gmacs: Mapping[str, Sequence[float]],
+    ratios: Mapping[str, Sequence[Sequence[float]]],
+    sides: Sequence[int],
 ) -> tuple[Figure, dict[str, dict[str, np.ndarray]]]:
-    """MACs (left) and measured time (right) against the image's side, both axes logarithmic.
+    """MACs (left) and DeiT-Ti's time over theirs (right) against the image's side, all axes logarithmic.
 
-    data: "MACs" and "time" -> network -> values by side.
+    ratios: network -> by side (middle, low, high); a band goes from low to high.
+    data: "MACs" -> network -> [side]; "ratio" -> network -> [side, 3].
     """
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.6))
     fig.subplots_adjust(left=0.075, right=0.93, top=0.9, bottom=0.14, wspace=0.42)
-    data = {"MACs": gmacs, "time": milliseconds}
+    data = {"MACs": gmacs, "ratio": ratios}
     data = {kind: {name: np.array(v) for name, v in lines.items()} for kind, lines in data.items()}
-    for ax, (kind, lines), unit in zip(axes, data.items(), ("billion MACs", "milliseconds"), strict=True):
-        for name, values in lines.items():
-            ax.plot(sides, values, "--o" if "DeiT" in name else "-o", ms=4, color=NETWORK_COLOURS[name])
-        _label_ends(ax, sides[-1], {name: values[-1] for name, values in lines.items()})
+    for name, values in data["MACs"].items():
+        style = "--o" if "DeiT" in name else "-o"
+        axes[0].plot(sides, values, style, ms=4, color=NETWORK_COLOURS[name])
+    for name, values in data["ratio"].items():
+        axes[1].plot(sides, values[:, 0], "-o", ms=4, color=NETWORK_COLOURS[name])
+        axes[1].fill_between(sides, values[:, 1], values[:, 2], color=NETWORK_COLOURS[name], alpha=0.25, lw=0)
+    axes[1].plot((sides[0], sides[-1]), (1, 1), "--", color=NETWORK_COLOURS["DeiT-Ti"])
+    for ax, ticks in zip(axes, ((0.01, 0.1, 1, 10, 100), (0.5, 0.7, 1, 1.5, 2, 3)), strict=True):
         ax.set_xscale("log")
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        inside = [tick for tick in ticks if low < tick < high]
         ax.set_xticks(sides, labels=[str(side) for side in sides])
-        ticks = [t for t in (0.01, 0.1, 1, 10, 100, 1000) if ax.get_ylim()[0] < t < ax.get_ylim()[1]]
-        ax.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        ax.set_yticks(inside, labels=[f"{tick:g}" for tick in inside])
         ax.minorticks_off()
         ax.set_xlabel("side of the image in pixels")
-        ax.set_title(f"{unit}, {'counted' if kind == 'MACs' else 'measured'}")
+    axes[0].set_title("billion MACs, counted")
+    axes[1].set_title("DeiT-Ti's time over theirs")
+    _label_ends(axes[0], sides[-1], {name: values[-1] for name, values in data["MACs"].items()})
+    _label_ends(axes[1], sides[-1], {"DeiT-Ti": 1} | {n: v[-1, 0] for n, v in data["ratio"].items()})
     return fig, data
 
 
 def _label_ends(ax: Axes, x: float, ends: Mapping[str, float]) -> None:
     """Names behind the last points, pushed apart where two ends lie close together."""
+    low, high = np.log(ax.get_ylim())
     heights: list[float] = []
     for name, y in sorted(ends.items(), key=lambda pair: pair[1]):
-        height = np.log(y) if not heights else max(np.log(y), heights[-1] + 0.3)
+        height = np.log(y) if not heights else max(np.log(y), heights[-1] + 0.06 * (high - low))
         heights.append(height)
         ax.annotate(name, (x, np.exp(height)), (7, 0), textcoords="offset points", va="center",
                     color=NETWORK_COLOURS[name], annotation_clip=False)  # fmt: skip
@@ -219,8 +231,8 @@ def _with_moves(found: dict[str, Tensor], patch: tuple[int, int]) -> dict[str, T
 def fig_shape_trace(model: MobileViT, image: Tensor, columns: int = 6) -> tuple[Figure, dict[str, Tensor]]:
     """One image through the whole network: every tensor's shape, and a thumbnail of what it holds.
 
-    A map shows the channel that varies most; tokens show one list per in-patch place, a row per token;
-    vectors are bars of colour.
+    A map shows the channel that varies most, "x and y" one of x beside one of y; tokens show one list per
+    in-patch place, a row per token; vectors are bars of colour.
     data: name -> the whole tensor, in forward order.
     """
     data = trace(model, image)
@@ -230,7 +242,8 @@ def fig_shape_trace(model: MobileViT, image: Tensor, columns: int = 6) -> tuple[
     for ax in axes.flat:
         bare(ax)
     for ax, (name, tensor) in zip(axes.flat, data.items(), strict=False):
-        _thumbnail(ax, tensor)
+        x_and_y = tensor.chunk(2, dim=1) if name == "x and y" else (tensor,)
+        _thumbnail(ax, *x_and_y)
         shape = " × ".join(str(n) for n in tensor.shape[1:])
         ax.set_title(f"{name}\n{shape}", fontsize=9, color=BLOCKS if _is_inside(name) else INK)
     return fig, data
@@ -240,7 +253,7 @@ def _is_inside(name: str) -> bool:
     return name in ("local_conv", "local_project", "unfold", "transformer", "project", "x and y", "fusion")
 
 
-def _thumbnail(ax: Axes, tensor: Tensor) -> None:
+def _thumbnail(ax: Axes, tensor: Tensor, *beside: Tensor) -> None:
     if tensor.dim() == 2:  # a vector, wrapped into lines
         numbers = tensor[0]
         width = int(len(numbers) ** 0.5 * 1.25)
@@ -254,7 +267,15 @@ def _thumbnail(ax: Axes, tensor: Tensor) -> None:
         table = torch.cat([tensor[0], gap], dim=2)  # [P, N, D + gap]
         ax.imshow(table.permute(1, 0, 2).flatten(1)[:, :-12].numpy(), aspect="auto")
     else:
-        maps = tensor[0]  # [C, H, W]
-        inner = maps[:, 1:-1, 1:-1] if min(maps.shape[1:]) > 2 else maps  # the border answers to padding
-        best = inner.flatten(1).var(dim=1, correction=0).argmax()
-        ax.imshow(maps[best].numpy(), vmin=inner[best].min().item(), vmax=inner[best].max().item())
+        maps = [_liveliest(maps[0]) for maps in (tensor, *beside)]
+        gap = torch.full((len(maps[0]), 2), torch.nan)
+        line = [part for one in maps for part in (gap, one)][1:]
+        ax.imshow(torch.cat(line, dim=1).numpy(), vmin=0, vmax=1)
+
+
+def _liveliest(maps: Tensor) -> Tensor:
+    """The channel that varies most, [C, H, W] -> [H, W], its inner pixels from 0 to 1."""
+    inner = maps[:, 1:-1, 1:-1] if min(maps.shape[1:]) > 2 else maps  # the border answers to padding
+    best = inner.flatten(1).var(dim=1, correction=0).argmax()
+    low, high = inner[best].min(), inner[best].max()
+    return (maps[best] - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
