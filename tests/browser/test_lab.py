@@ -1,6 +1,7 @@
 """A real JupyterLab, a real kernel, a real browser: the newcomer's first minute."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,3 +100,43 @@ def test_notebook_00_runs_in_jupyterlab(lab, tmp_path):
         )
         page.screenshot(path=str(tmp_path / "last.png"))
         browser.close()
+
+
+def formulas(notebook: nbformat.NotebookNode) -> list[str]:
+    """The TeX between dollar signs in the notebook's text; dollars inside code are none."""
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.DOTALL)
+            found += re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, flags=re.DOTALL)
+    return [display or inline for display, inline in found]
+
+
+@pytest.mark.slow
+def test_every_formula_of_the_course_is_typeset(lab, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    everything = nbformat.v4.new_notebook()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        everything.cells += [c for c in cells if c.cell_type == "markdown" and "$" in c.source]
+    for i, cell in enumerate(everything.cells):
+        cell.id = f"formulas-{i}"
+    nbformat.write(everything, tmp_path / "notebooks" / "formulas.ipynb")
+    settings = tmp_path / "SETTINGS" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=find_chromium(), args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.goto(f"{lab}/lab/tree/formulas.ipynb?token={TOKEN}")
+        page.locator(".jp-Notebook").wait_for(timeout=60_000)
+        expected, found, deadline = len(formulas(everything)), -1, time.time() + 120
+        while found < expected and time.time() < deadline:
+            found = page.locator("mjx-container").count()
+            page.wait_for_timeout(500)
+        wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
+        browser.close()
+    assert wrong == []
+    assert found == expected
