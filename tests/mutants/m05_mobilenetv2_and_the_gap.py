@@ -55,6 +55,16 @@ def one_stride_only(*arguments):
     return counted(right, lambda H, W, s: H * W // s)(*arguments)
 
 
+def pointwise_on_the_large_map(C, out, K, stride, size):
+    full, macs, separable, _ = counted(right)(C, out, K, stride, size)
+    return full, macs, separable, K * K * C * macs // full + C * out * size[0] * size[1]
+
+
+def weights_first(*arguments):
+    full, macs, separable, separable_macs = counted(right)(*arguments)
+    return full, separable, macs, separable_macs
+
+
 def with_biases(C, out, K, stride, size):
     full, macs, separable, separable_macs = counted(right)(C, out, K, stride, size)
     return full + out, macs, separable + C + out, separable_macs
@@ -239,6 +249,17 @@ def writes_into_x(x, e, d, p, stride):
     return x.add_(y) if stride == 1 and x.shape == y.shape else y
 
 
+def forgets_the_padding(x, e, d, p, stride):
+    y = F.silu(F.conv2d(F.silu(F.conv2d(x, e)), d, stride=stride, groups=len(d)))
+    y = F.conv2d(y, p)
+    return x + y if stride == 1 and x.shape[1] == y.shape[1] else y
+
+
+def forgets_the_padding_and_compares_shapes(x, e, d, p, stride):
+    y = F.silu(F.conv2d(F.silu(F.conv2d(x, e)), d, stride=stride, groups=len(d)))
+    return with_rule(x, F.conv2d(y, p), stride)
+
+
 def forgets_groups(x, e, d, p, stride):
     return F.conv2d(F.silu(F.conv2d(F.silu(F.conv2d(x, e)), d, stride=stride, padding=1)), p)
 
@@ -258,8 +279,10 @@ MUTANTS = {
         pixels_of_the_input: "Did you multiply by the pixels of the input?",
         rounds_down: "Did you round the output's size down?",
         one_stride_only: "Did you divide the pixels by the stride once?",
+        pointwise_on_the_large_map: "Does your 1 × 1 run on the large map?",
+        weights_first: "Are the numbers in another order?",
         with_biases: "full: weights: you count 222, expected 216.",
-        floats: "expected a whole number, got 2880.0: `//` divides and rounds down.",
+        floats: "expected a whole number, got 2880.0: `/` gives a float.",
         divides_the_pair: "size is a pair",
         returns_two: "expected four numbers, got (216, 60)",
         asks_the_library: "what you are to build",
@@ -295,6 +318,8 @@ MUTANTS = {
         adds_where_it_broadcasts: "Do you add x",
         strides_first: "Is the stride in the first convolution?",
         writes_into_x: "your function changes its first argument",
+        forgets_the_padding: "The depthwise convolution must keep the size: padding 1.",
+        forgets_the_padding_and_compares_shapes: "Is the padding missing?",
         forgets_groups: "The depthwise kernel is [hidden, 1, 3, 3]: groups=hidden.",
         asks_the_block: "what you are to build",
     },

@@ -67,6 +67,13 @@ def multiplies_windows(layers):
     return r
 
 
+def counts_pixels_read(layers):
+    read = {0}
+    for kernel, stride, dilation in reversed(layers):
+        read = {i * stride + k * dilation for i in read for k in range(kernel)}
+    return len(read)
+
+
 def empties_the_list(layers):
     r, j = 1, 1
     while layers:
@@ -138,6 +145,38 @@ def positive_only(network, image, row, column):
     return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image) > 0).any(0)
 
 
+def positive_one_by_one(network, image, row, column):
+    x = image.clone().requires_grad_()
+    outputs = network(x)[0, :, row, column]
+    grads = [torch.autograd.grad(y, x, retain_graph=True)[0][0] for y in outputs]
+    return (torch.stack(grads) > 0).any(0).any(0)
+
+
+def positive_after_adding_up(network, image, row, column):
+    x = image.clone().requires_grad_()
+    outputs = network(x)[0, :, row, column]
+    return sum(torch.autograd.grad(y, x, retain_graph=True)[0][0] for y in outputs).sum(0) > 0
+
+
+def asks_twice(network, image, row, column):
+    x = image.clone().requires_grad_()
+    outputs = network(x)[0, :, row, column]
+    return torch.stack([(torch.autograd.grad(y, x)[0][0] != 0).any(0) for y in outputs]).any(0)
+
+
+def measures_on_zeros(network, image, row, column):
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, torch.zeros_like(image)) != 0).any(0)
+
+
+def measures_on_noise(network, image, row, column):
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(5))
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, noise) != 0).any(0)
+
+
+def with_a_threshold(network, image, row, column):
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image).abs() > 1e-3).any(0)
+
+
 def swaps_row_and_column(network, image, row, column):
     return (gradient_of(lambda y: mixed(y[0, :, column, row]), network, image) != 0).any(0)
 
@@ -185,6 +224,7 @@ MUTANTS = {
         last_stride_only: "Do you use the last stride only?",
         adds_strides: "Do you add up the strides?",
         multiplies_windows: "Do you multiply the windows?",
+        counts_pixels_read: "Do you count only the pixels that are read?",
         empties_the_list: "your function changes the list it is given",
         returns_both: "expected a whole number, got (3, 1)",
         forgets_there_is_dilation: "Each layer has three numbers",
@@ -197,7 +237,13 @@ MUTANTS = {
         whole_output: "Did you take the gradient of the whole output?",
         sums_the_inputs: "Did you add up the input channels' gradients?",
         first_input_only: "Did you look at the first input channel only?",
-        positive_only: "Do you count only positive gradients?",
+        positive_only: "do you count only positive gradients?",
+        positive_one_by_one: "Do you count only positive gradients?",
+        positive_after_adding_up: "do you count only positive gradients?",
+        asks_twice: "Asking once frees the way back.",
+        measures_on_zeros: "Do you measure on another image?",
+        measures_on_noise: "shut or open as the image has it",
+        with_a_threshold: "Is there a threshold?",
         swaps_row_and_column: "Did you swap row and column?",
         keeps_the_channels: "your result has shape [2, 7, 8], expected [7, 8]",
         gives_the_gradient: "expected a tensor of bool",

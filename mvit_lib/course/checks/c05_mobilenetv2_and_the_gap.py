@@ -23,23 +23,24 @@ from mvit_lib.course.probes import (
 
 @contextmanager
 def explained(words: str) -> Iterator[None]:
-    """Name the arguments under a wrong answer and in an error message."""
+    """Name the arguments under a wrong answer and in an error message; a 0 comes from the padding."""
     try:
         yield
     except Wrong as wrong:
-        raise Wrong(f"{wrong}\n      ({words}.)", wrong.yours, wrong.expected) from None
+        said = str(wrong).replace(" 0, which is none of the input's elements", " a 0 of the padding")
+        raise Wrong(f"{said}\n      ({words}.)", wrong.yours, wrong.expected) from None
     except (IndexError, RuntimeError) as error:
         if type(error) not in (IndexError, RuntimeError):  # NotImplementedError says: not attempted
             raise
         raise type(error)(f"{error} ({words})") from error
 
 
-def is_whole(answer: Any, where: str) -> int:
+def is_whole(answer: Any, where: str, advice: str = "`//` divides and rounds down.") -> int:
     """The answer, if it is a whole number."""
     if answer is None:
         raise Wrong(f"{where} got None: did you forget `return`?")
     if isinstance(answer, bool) or not hasattr(answer, "__index__"):
-        raise Wrong(f"{where} expected a whole number, got {answer!r}: `//` divides and rounds down.")
+        raise Wrong(f"{where} expected a whole number, got {answer!r}: {advice}")
     return int(answer)
 
 
@@ -51,6 +52,7 @@ def explains_all(suspects: Mapping[str, Function], cases: Sequence[tuple], answe
 
 # C, O, K, stride, (H, W)
 COST_CASES = ((4, 6, 3, 1, (6, 8)), (5, 3, 5, 1, (4, 7)), (4, 6, 3, 2, (6, 8)), (3, 8, 3, 2, (7, 9)))
+ROUND_UP = "`/` gives a float.\n      Here the size is rounded up: -(-H // stride), since `//` rounds down."
 COST_NAMES = (
     "full: weights",
     "full: multiplications",
@@ -78,7 +80,18 @@ def _costs(separable: Callable | None = None, pixels: Callable | None = None) ->
     return call
 
 
+def _large_map(C: int, out: int, K: int, stride: int, size: tuple[int, int]) -> tuple[int, ...]:
+    """The 1 × 1 in front of the stride."""
+    full, full_macs, weights, macs = costs(C, out, K, stride, size)
+    small = full_macs // full
+    return full, full_macs, weights, macs + C * out * (size[0] * size[1] - small)
+
+
 COST_SUSPECTS = {
+    "Does your 1 × 1 run on the large map? The stride is in the depthwise one, before it.": _large_map,
+    "Are the numbers in another order? Full: weights, multiplications; then separable: the same two.": (
+        lambda *case: tuple(costs(*case)[i] for i in (0, 2, 1, 3))
+    ),
     "Did you forget the 1 × 1 convolution behind the depthwise one?": _costs(lambda C, out, K: K * K * C),
     "Is your depthwise kernel C channels deep? It has one channel: K² weights for each of C maps.": (
         _costs(lambda C, out, K: K * K * C * C + C * out)
@@ -111,7 +124,7 @@ def check_costs(convolution_costs: Callable) -> None:
             raise Wrong(f"{where} got None: did you forget `return`?")
         if not isinstance(answer, tuple | list) or len(answer) != 4:
             raise Wrong(f"{where} expected four numbers, got {answer!r}")
-        answers.append(tuple(is_whole(number, where) for number in answer))
+        answers.append(tuple(is_whole(number, where, ROUND_UP) for number in answer))
     for case, answer in zip(COST_CASES, answers, strict=True):
         for name, number, expected in zip(COST_NAMES, answer, costs(*case), strict=True):
             if number != expected:
@@ -189,12 +202,13 @@ def block(
     adds: Callable[[Tensor, Tensor, int], bool] = lambda x, y, s: s == 1 and x.shape[1] == y.shape[1],
     activations: tuple[Callable, Callable, Callable] = (F.silu, F.silu, lambda y: y),
     strides: Callable[[int], tuple[int, int, int]] = lambda s: (1, s, 1),
+    padding: int = 1,
     last: Callable = lambda y: y,
 ) -> Tensor:
     """The reference, and with other rules the mistakes."""
     first, second, third = strides(stride)
     y = activations[0](F.conv2d(x, expand, stride=first))
-    y = activations[1](F.conv2d(y, filters, stride=second, padding=1, groups=len(filters)))
+    y = activations[1](F.conv2d(y, filters, stride=second, padding=padding, groups=len(filters)))
     y = activations[2](F.conv2d(y, project, stride=third))
     return last(x + y if adds(x, y, stride) else y)
 
@@ -207,7 +221,12 @@ def _fits(x: Tensor, y: Tensor) -> bool:
     return all(a == b or 1 in (a, b) for a, b in zip(x.shape, y.shape, strict=True))
 
 
+def _unpadded(x: Tensor, *rest: Any) -> Tensor:
+    return block(x, *rest, padding=0 if min(x.shape[2:]) > 2 else 1, adds=lambda *_: False)
+
+
 BLOCK_SUSPECTS = {
+    "Is the padding missing? The depthwise convolution must keep the size: padding 1.": _unpadded,
     "Is there an activation after the last 1 × 1? That one is linear.": (
         _mistaken(activations=(F.silu, F.silu, F.silu))
     ),
@@ -281,7 +300,7 @@ EXERCISES = {
             "return full, full * pixels, separable, ...",
         ),
         solution=(FILE, "convolution_costs"),
-        forbidden=("mvit_lib", "conv2d"),
+        forbidden=("mvit_lib",),
         symptoms={
             "for //: 'tuple' and 'int'": "size is a pair: (H, W) = size, and each is divided by itself.",
             "bad operand type for unary -": "size is a pair: (H, W) = size, and each is divided by itself.",
@@ -293,8 +312,9 @@ EXERCISES = {
         hints=(
             "What cell (u, v) of the kernel sees at all positions is one slice of the padded map (04.3).\n"
             "In channel c this slice is multiplied by one number.",
-            "F.pad(x, (p, p, p, p)) puts p zeros on all four sides. The slice begins at row u and column v\n"
-            "and has a step of `stride`. weight[:, 0, u, v] holds C numbers; they need two more axes.",
+            "F.pad(x, (p, p, p, p)) puts p zeros on all four sides.\n"
+            "The slice begins at row u and column v and has a step of `stride`.\n"
+            "weight[:, 0, u, v] holds C numbers; they need two more axes.",
             "p = K // 2\nx = F.pad(x, (p, p, p, p))\nfor u in range(K):\n    for v in range(K):\n"
             "        seen = x[:, :, u : u + stride * (oH - 1) + 1 : stride, ...]   # [B, C, oH, oW]\n"
             "        y = y + seen * weight[:, 0, u, v].view(-1, 1, 1)\nreturn y",
@@ -303,7 +323,7 @@ EXERCISES = {
         forbidden=("mvit_lib", "conv2d", "conv1d", "conv_transpose2d", "unfold", "as_strided", "einsum"),
         symptoms={
             "must match the size of tensor": "C weights against a map [B, C, oH, oW]: view(-1, 1, 1) gives "
-            f"them two\nmore axes. Or the slices differ in length. {SLICE_END}",
+            f"them two more axes.\n      Or the slices differ in length. {SLICE_END}",
             "is out of bounds for dimension": "Did you pad before slicing? The map then has H + 2 · (K // 2) "
             "rows.",
         },
@@ -323,6 +343,7 @@ EXERCISES = {
         forbidden=("mvit_lib",),
         symptoms={
             "Given groups=1, weight of size": "The depthwise kernel is [hidden, 1, 3, 3]: groups=hidden.",
+            "dimension 3 (stride 1, equal widths": "The depthwise convolution must keep the size: padding 1.",
             "must match the size of tensor": "x and the result differ in shape: here x must not be added.",
         },
     ),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mvit_lib.course.checks.c05_mobilenetv2_and_the_gap import explains_all, is_whole
 from mvit_lib.course.engine import Exercise
-from mvit_lib.course.probes import Function, Wrong, agrees, is_tensor, normal
+from mvit_lib.course.probes import Function, Wrong, is_tensor, normal
 
 FIELD_CASES = tuple(
     (case,)
@@ -42,7 +42,16 @@ def _recursion(step: Callable[[int, int, int, int, int], tuple[int, int]], r: in
     return call
 
 
+def _pixels_read(layers: Sequence[tuple[int, int, int]]) -> int:
+    """Only the pixels that are read, without those skipped in between."""
+    read = {0}
+    for kernel, stride, dilation in reversed(layers):
+        read = {stride * place + dilation * cell for place in read for cell in range(kernel)}
+    return len(read)
+
+
 FIELD_SUSPECTS = {
+    "Do you count only the pixels that are read? Those skipped in between count too.": _pixels_read,
     "Did you leave out the strides? A step on this map is j pixels of the picture.": (
         _recursion(lambda r, j, K, s, d: (r + d * (K - 1), j))
     ),
@@ -109,7 +118,27 @@ def _pixel(y: Tensor, i: int, j: int) -> Tensor:
     return y[0, :, i, j].sum()
 
 
+def _union(g: Callable[[Tensor], Tensor]) -> Function:
+    """One output after the other, each gradient [C, H, W] made a mask."""
+
+    def call(network: Callable, image: Tensor, row: int, column: int) -> Tensor:
+        x = image.clone().requires_grad_()
+        outputs = network(x)[0, :, row, column]
+        masks = [g(torch.autograd.grad(y, x, retain_graph=True)[0][0]) for y in outputs]
+        return torch.stack(masks).any(0)
+
+    return call
+
+
+POSITIVE = "Do you count only positive gradients? A pixel that pulls the output down is seen too: != 0."
 REACH_SUSPECTS = {
+    "Do you measure on another image? What is seen may depend on the image: start from image.clone().": (
+        lambda network, image, *place: reach(network, torch.zeros_like(image), *place)
+    ),
+    "Is there a threshold? However small a gradient is, if it is not 0 the pixel is seen.": (
+        _union(lambda g: (g.abs() > 1e-5).any(0))
+    ),
+    POSITIVE: _union(lambda g: (g > 0).any(0)),
     "Did you add up the output channels? Two of them can cancel. Take each by itself, or mix them with\n"
     "      random weights.": _reach_of(_pixel, _any),
     "Did you take the first output channel only?": _reach_of(lambda y, i, j: y[0, 0, i, j], _any),
@@ -121,9 +150,6 @@ REACH_SUSPECTS = {
     ),
     "Did you look at the first input channel only?": (
         _reach_of(lambda y, i, j: _mixed(y[0, :, i, j]), lambda g: g[0] != 0)
-    ),
-    "Do you count only positive gradients? A pixel that pulls the output down is seen too.": (
-        _reach_of(lambda y, i, j: _mixed(y[0, :, i, j]), lambda g: (g > 0).any(0))
     ),
     "Did you swap row and column?": lambda n, x, i, j: _transposed(n, x, i, j),
 }  # fmt: skip
@@ -153,13 +179,37 @@ def networks() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
     second.weight.data = torch.zeros(2, 2, 3, 3)
     second.weight.data[0, 1, 1, 1] = 1
     second.weight.data[1, 1] = 1
+    faint = nn.Conv2d(2, 2, 3, padding=1)
+    faint.weight.data = 1e-6 * (2 + normal(2, 2, 3, 3).tanh())
+    gate = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
+    for k, layer in enumerate((gate[0], gate[2])):
+        layer.weight.data, layer.bias.data = (
+            normal(*layer.weight.shape, seed=k),
+            torch.full_like(layer.bias, -3),
+        )
     return {
         "a 3 × 3 convolution": (plain, (1, 4)),
         "two convolutions, the first with stride 2": (deep, (2, 3)),
         "a convolution whose two outputs are y and −y": (outputs, (3, 2)),
         "a convolution that subtracts its two input channels": (inputs, (3, 2)),
         "a convolution that reads the second channel only": (second, (0, 0)),
+        "a convolution with weights of a few millionths": (faint, (4, 5)),
+        "two convolutions, ReLU between them, shut or open as the image has it": (gate, (3, 3)),
     }
+
+
+def _misseen(answer: Tensor, expected: Tensor, where: str, case: tuple) -> Wrong:
+    """What to say of a wrong mask: how many pixels, and the question whose mistake gives just this mask."""
+    missed, extra = (expected & ~answer).sum().item(), (answer & ~expected).sum().item()
+    asked = [question for question, f in REACH_SUSPECTS.items() if torch.equal(f(*case), answer)]
+    if not asked and missed and not extra:
+        asked = [
+            "Does something cancel, or do you count only positive gradients? A pixel is seen if any is != 0."
+        ]
+    question = f"\n      {asked[0]}" if asked else ""
+    return Wrong(
+        f"{where}\n      {missed} pixels missed, {extra} marked too many.{question}", answer, expected
+    )
 
 
 def check_reach(seen_by: Callable) -> None:
@@ -170,10 +220,9 @@ def check_reach(seen_by: Callable) -> None:
         answer = is_tensor(seen_by(network, image.clone(), *place), (7, 8), where)
         if answer.dtype != torch.bool:
             raise Wrong(f"{where} expected a tensor of bool, got {answer.dtype}: compare with 0.")
-        agrees(
-            lambda *a, answer=answer: answer.clone(), reach, network, image, *place, where=where,
-            suspects=REACH_SUSPECTS,
-        )  # fmt: skip
+        expected = reach(network, image, *place)
+        if not torch.equal(answer, expected):
+            raise _misseen(answer, expected, where, (network, image, *place))
         if any(parameter.grad is not None for parameter in network.parameters()):
             raise Wrong(
                 "after your measurement the network's weights hold gradients: .backward() writes them\n"
@@ -211,8 +260,9 @@ EXERCISES = {
         hints=(
             "A pixel is seen if a small change of it changes the output: if its gradient is not 0.\n"
             "The gradient of which number, with respect to what?",
-            "Make x = image.clone().requires_grad_(). The output pixel has O numbers, y = network(x)[0, :,\n"
-            "row, column]. Added up they may cancel; mixed with random weights they will not.",
+            "Make x = image.clone().requires_grad_().\n"
+            "The output pixel has O numbers, y = network(x)[0, :, row, column].\n"
+            "Added up they may cancel; mixed with random weights they will not.",
             "x = image.clone().requires_grad_()\ny = network(x)[0, :, row, column]              # [O]\n"
             "mixture = (y * torch.randn(len(y))).sum()\n(gradient,) = torch.autograd.grad(..., ...)\n"
             "return gradient[0]...                          # [C, H, W] -> [H, W]",
@@ -222,8 +272,10 @@ EXERCISES = {
         symptoms={
             "does not require grad": "Nothing remembers the way back to the image: give the network "
             "image.clone().requires_grad_(), and no torch.no_grad().",
-            "implicitly created only for scalar outputs": "Gradients belong to one number: mix the O outputs "
-            "into one,\nor take them one by one.",
+            "backward through the graph a second time": "Asking once frees the way back.\n"
+            "      Keep it with retain_graph=True, or mix the outputs with random weights and ask once.",
+            "implicitly created only for scalar outputs": "Gradients belong to one number.\n"
+            "      Mix the O outputs into one, or take them one by one.",
             "appears to not have been used in the graph": "Ask for the gradient of the tensor that you gave "
             "the network.",
         },
