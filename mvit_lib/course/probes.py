@@ -1,6 +1,7 @@
 """What checkers are made of: each probe tests one class of property and says first what helps most."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -82,6 +83,20 @@ def _origin(value: Tensor, x: Tensor) -> str:
         return f"{number:g}, which is none of the input's elements"
     place = [int(i) for i in torch.unravel_index(torch.tensor(int(number) - 1), x.shape)]
     return f"the element from {place}"
+
+
+@contextmanager
+def explained(words: str, zero: str = "0, which is none of the input's elements") -> Iterator[None]:
+    """Name the arguments under a wrong answer and in an error message; `zero` tells what a 0 is here."""
+    try:
+        yield
+    except Wrong as wrong:
+        said = str(wrong).replace(" 0, which is none of the input's elements", f" {zero}")
+        raise Wrong(f"{said}\n      ({words}.)", wrong.yours, wrong.expected) from None
+    except (IndexError, RuntimeError) as error:
+        if type(error) not in (IndexError, RuntimeError):  # NotImplementedError says: not attempted
+            raise
+        raise type(error)(f"{error} ({words})") from error
 
 
 def agrees(

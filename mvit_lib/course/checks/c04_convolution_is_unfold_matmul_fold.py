@@ -1,7 +1,6 @@
 """The checkers of 04.1 to 04.3: positions, loops, columns."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,25 +12,13 @@ from mvit_lib.course.probes import (
     Function,
     Wrong,
     agrees,
+    explained,
     keeps_dtype,
     leaves_alone,
     lets_gradient_flow,
     moves_like,
     normal,
 )
-
-
-@contextmanager
-def explained(words: str) -> Iterator[None]:
-    """Name the arguments under a wrong answer and in an error message."""
-    try:
-        yield
-    except Wrong as wrong:
-        raise Wrong(f"{wrong}\n      ({words}.)", wrong.yours, wrong.expected) from None
-    except (IndexError, RuntimeError) as error:
-        if type(error) not in (IndexError, RuntimeError):  # NotImplementedError says: not attempted
-            raise
-        raise type(error)(f"{error} ({words})") from error
 
 
 def is_sound(function: Function, *arguments: Any) -> None:

@@ -11,7 +11,6 @@ from mvit_lib.course.checks.c04_convolution_is_unfold_matmul_fold import (
     FILE,
     OTHER_NUMBER,
     SLICE_END,
-    explained,
     is_sound,
     starts_from_zeros,
 )
@@ -20,6 +19,7 @@ from mvit_lib.course.probes import (
     Function,
     Wrong,
     agrees,
+    explained,
     is_tensor,
     keeps_dtype,
     leaves_alone,

@@ -1,7 +1,6 @@
 """The checkers of notebook 05, first half: depthwise convolutions and the inverted residual."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from mvit_lib.course.probes import (
     Function,
     Wrong,
     agrees,
+    explained,
     keeps_dtype,
     leaves_alone,
     lets_gradient_flow,
@@ -20,19 +20,7 @@ from mvit_lib.course.probes import (
     normal,
 )
 
-
-@contextmanager
-def explained(words: str) -> Iterator[None]:
-    """Name the arguments under a wrong answer and in an error message; a 0 comes from the padding."""
-    try:
-        yield
-    except Wrong as wrong:
-        said = str(wrong).replace(" 0, which is none of the input's elements", " a 0 of the padding")
-        raise Wrong(f"{said}\n      ({words}.)", wrong.yours, wrong.expected) from None
-    except (IndexError, RuntimeError) as error:
-        if type(error) not in (IndexError, RuntimeError):  # NotImplementedError says: not attempted
-            raise
-        raise type(error)(f"{error} ({words})") from error
+PADDING = "a 0 of the padding"
 
 
 def is_whole(answer: Any, where: str, advice: str = "`//` divides and rounds down.") -> int:
@@ -181,11 +169,11 @@ def check_depthwise(depthwise_convolution: Callable) -> None:
         weight = torch.zeros(3, 1, K, K)
         for c, cell in enumerate((1, K, K * K - 2)):
             weight[c, 0].view(-1)[cell] = 1
-        with explained(f"weight [3, 1, {K}, {K}], a single 1 in each kernel; stride {stride}"):
+        with explained(f"weight [3, 1, {K}, {K}], a single 1 in each kernel; stride {stride}", zero=PADDING):
             moves_like(depthwise_convolution, depthwise, (2, 3, 5, 7), weight, stride, suspects=suspects)
     for K, stride in ((3, 2), (5, 1)):
         example = normal(2, 4, 6, 5), normal(4, 1, K, K, seed=1), stride
-        with explained(f"K = {K}, stride {stride}"):
+        with explained(f"K = {K}, stride {stride}", zero=PADDING):
             agrees(depthwise_convolution, depthwise, *example, suspects=suspects)
     leaves_alone(depthwise_convolution, *example)
     keeps_dtype(depthwise_convolution, *example)
