@@ -40,7 +40,7 @@ def kernel_needed(patch: tuple[int, int]) -> int:
 
 def at_any_size(x: Tensor, function: Callable[[Tensor], Tensor], patch: tuple[int, int]) -> Tensor:
     # Rounding up is rounding down of the negative number: -(-H // ph).
-    # A map that the patches tile must come through untouched, so interpolate only where needed.
+    # A map that the patches tile keeps its values in any case; asking first saves two copies of it.
     # The way back uses the old size itself; a scale factor could round to another one.
     (H, W), (ph, pw) = x.shape[2:], patch
     tiled = -(-H // ph) * ph, -(-W // pw) * pw

@@ -46,10 +46,14 @@ def test_places_are_the_sequences_of_the_unfold():
     for p, (r, s) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
         assert data["sequences"][p].tolist() == numbers[r::2, s::2].flatten().tolist()
     assert data["partners"].nonzero().tolist() == [[y, x] for y in (1, 3) for x in (0, 2, 4)]
-    squares = [patch for patch in fig.axes[0].patches if patch.get_width() == 1]
+    squares = [patch for patch in fig.axes[0].patches if patch.get_width() == patch.get_height()]
     colours = [plt.matplotlib.colors.to_hex(patch.get_facecolor()) for patch in squares]
     assert colours[:24] == [POSITION_COLOURS[y % 2 * 2 + x % 2] for y in range(4) for x in range(6)]
     assert colours[24:] == [colour for colour in POSITION_COLOURS for _ in range(6)]
+    column, row = [patch for patch in fig.axes[0].patches if max(patch.get_width(), patch.get_height()) > 1]
+    left = column.get_x() - 1  # token 1 of sequence 2 is pixel 8
+    assert (column.get_y(), column.get_height()) == (0, 4)
+    assert (row.get_x(), row.get_y(), row.get_width(), row.get_height()) == (left, 2, 6, 1)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (7, 9)])
@@ -60,16 +64,41 @@ def test_the_shapes_of_the_block_are_read_from_a_run(size):
     assert shapes["X_L"] == shapes["X_F"] == (64, *size)
     assert shapes["X_U"] == shapes["X_G"] == (4, H * W // 4, 64)
     assert " × ".join(map(str, shapes["X_U"])) in words(fig.axes[0])
+    assert "concat\n2C = 96" in words(fig.axes[0])
+    names = {name for name, _ in mobilevit_xxs().layer_3[1].named_children()}
+    assert names <= set(words(fig.axes[0]))
 
 
-def test_order_is_kept_by_the_transformer_and_known_to_the_convolutions():
+def test_order_is_kept_by_the_transformer_and_known_to_the_convolutions_nearby():
     photo = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    order = torch.tensor([5, 0, 3, 1, 4, 2])
-    _, data = figures.fig_order(photo, 16, order)
+    _, data = figures.fig_order(photo, 16, torch.tensor([5, 0, 3, 1, 4, 2]))
     alone, block = data.values()
     assert alone.max() < 1e-12
     assert block.max() > 0.3
-    assert block.view(2, 16, 3, 16)[:, 4:-4, :, 4:-4].max() < 0.1 * block.max()
+    inside = block.view(2, 16, 3, 16)[:, 4:-4, :, 4:-4]
+    assert 1e-6 < inside.max() < 0.1 * block.max()  # the news of the seams, carried by attention
+    order = torch.randperm(16 * 24, generator=torch.Generator().manual_seed(0))
+    alone, block = figures.order_differences(photo, 2, order).values()
+    assert alone.max() < 1e-12
+    assert (block > 0.1).double().mean() > 0.5
+
+
+def test_far_marks_are_heard_without_their_place():
+    block = hearing.small_block((2, 2))
+    a, b = torch.randn(2, 8, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def listen(top, bottom):
+        x = torch.full((1, 8, 24, 24), 0.5).double()
+        x[..., 4:6, 4:6], x[..., 18:20, 4:6] = top, bottom
+        return block(x)[0, :, 12, 20]
+
+    torch.testing.assert_close(listen(a, b), listen(b, a), atol=1e-12, rtol=0)
+    assert (listen(a, b) - listen(a, a)).abs().max() > 1e-5
+
+
+def test_loudness_is_a_share():
+    share = hearing.loudness(lambda x: 3 * x[:, :, :1] + x[:, :, 1:2], 1, (2, 4), (0, 2))
+    torch.testing.assert_close(share, torch.tensor([[0, 0, 0.75, 0], [0, 0, 0.25, 0]]).double())
 
 
 def test_shuffled_moves_whole_patches():
@@ -140,12 +169,6 @@ def test_the_coverage_figure_asks_autograd_and_titles_tell_the_share():
     assert [ax.get_title().split("\n")[-1] for ax in fig.axes] == ["25 %", "6.25 %", "100 %", "50 %"]
 
 
-def test_the_reach_figure():
-    _, data = hearing.fig_reach((12, 12), (2, 2), 3, (0, 4))
-    assert [int(shown.sum()) for shown in data.values()] == [1, 6, 36, 144]
-    assert list(data) == ["a pixel", "its window of 3 × 3", "its 36 partners", "their windows"]
-
-
 def test_heard_by_sees_an_identity_and_a_blur():
     assert hearing.heard_by(lambda x: x, 2, (4, 5), (1, 2)).nonzero().tolist() == [[1, 2]]
     blur = nn.AvgPool2d(3, 1, 1)
@@ -173,6 +196,10 @@ def test_the_supports_of_the_two_networks():
         )
         both = seen[:, :2].any((1, 2)) & seen[:, -2:].any((1, 2))
         assert both.sum() == expected
+    twice = nn.Sequential(*body, BandBlock(16, 32, 1)).double().eval()
+    for y, x in ((0, 0), (6, 3), (7, 3), (8, 5), (9, 0)):  # two blocks hear both ends at the middle seam
+        seen = hearing.heard_by(twice, 3, size, (y, x))
+        assert bool(seen[:2].any() and seen[-2:].any()) == (y in (7, 8))
     _, data = figures.fig_supports({"bands": body}, torch.rand(3, *size), size, (7, 3))
     assert data["bands"].any(1).tolist() == [2 <= row < 14 for row in range(16)]
 

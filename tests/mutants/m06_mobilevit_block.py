@@ -64,6 +64,28 @@ def forgets_the_layer(x, layer, patch):
     return fold_patches(unfold_patches(x, patch), x.shape[2:], patch)
 
 
+def places_first(x, layer, patch):
+    tokens = unfold_patches(x, patch)
+    mixed = layer(tokens.transpose(0, 1).flatten(0, 1))
+    return fold_patches(mixed.view(tokens.shape), x.shape[2:], patch)
+
+
+def folds_across(x, layer, patch):
+    tokens = unfold_patches(x, patch)
+    mixed = layer(tokens.flatten(0, 1)).view(tokens.shape)
+    return fold_patches(mixed, x.shape[2:], patch[::-1])
+
+
+def two_by_two(x, layer, patch):
+    tokens = unfold_patches(x, 2)
+    return fold_patches(layer(tokens.flatten(0, 1)).view(tokens.shape), x.shape[2:], 2)
+
+
+def adds_a_residual(x, layer, patch):
+    tokens = unfold_patches(x, patch)
+    return x + fold_patches(layer(tokens.flatten(0, 1)).view(tokens.shape), x.shape[2:], patch)
+
+
 def forgets_to_split(x, layer, patch):
     return fold_patches(layer(unfold_patches(x, patch).flatten(0, 1)), x.shape[2:], patch)
 
@@ -141,6 +163,21 @@ def slices_from_minus_one(y, x, size, patch, kernel):
         for column in range(x % patch[1], size[1], patch[1]):
             heard[row - r : row + r + 1, column - r : column + r + 1] = True
     return heard
+
+
+def wraps_before(y, x, size, patch, kernel):
+    (H, W), r, heard = size, kernel // 2, torch.zeros(size, dtype=torch.bool)
+    for row in range(y % patch[0], H, patch[0]):
+        for column in range(x % patch[1], W, patch[1]):
+            for i in range(row - r, row + r + 1):
+                for j in range(column - r, column + r + 1):
+                    if i < H and j < W:
+                        heard[i, j] = True
+    return heard
+
+
+def swaps_y_and_x(y, x, size, patch, kernel):
+    return windows(x, y, size, patch, kernel // 2, kernel // 2 + 1)
 
 
 def starts_at_zero(y, x, size, patch, kernel):
@@ -409,6 +446,13 @@ class _Wide(Right):
         self.local_conv = ConvNormAct(channels, dim, 3)
 
 
+@mutant("two_heads")
+class _TwoHeads(Right):
+    def __init__(self, channels, dim, depth, patch):
+        super().__init__(channels, dim, depth, patch)
+        self.transformer = nn.Sequential(*(TransformerLayer(dim, 2, 2) for _ in range(depth)))
+
+
 @mutant("two_of_four_axes")
 class _FourAxes(Right):
     def mix(self, y):
@@ -453,6 +497,10 @@ MUTANTS = {
         four_axes: "Put B and P into one axis",
         splits_the_other_way: "Did you split the answer's first axis into [P, B]?",
         forgets_the_layer: "Did you leave out the layer?",
+        places_first: "Did you merge P and B, P first?",
+        folds_across: "Did you unfold with (ph, pw) and fold with (pw, ph)?",
+        two_by_two: "Did you write the patch down as 2?",
+        adds_a_residual: "Did you add x to the result?",
         forgets_to_split: "split B·P again",
         detaches: "no gradient comes back",
         lets_the_block_do_it: "`attend_globally` does what you are to build",
@@ -466,6 +514,8 @@ MUTANTS = {
         around_the_edge: "Does your window go on at the other edge?",
         slices_from_minus_one: "A slice from −1 starts at the last pixel",
         over_the_edge: "A window reaches over the edge: cut it there.",
+        wraps_before: "Row −1 is the last: start at max(0, …)",
+        swaps_y_and_x: "Did you swap y and x?",
         starts_at_zero: "Did you start the partners at 0?",
         swaps_sides: "Did you swap ph and pw?",
         own_patch: "Did you mark the pixel's own patch?",
@@ -499,7 +549,8 @@ MUTANTS = {
         asks_the_block: "`tiled_size` does what you are to build",
     },
     "06.5": {
-        _Behind: "Does X stand behind in your concatenation?",
+        _Behind: "Did you put X last in the concatenation?",
+        _TwoHeads: "Has your attention 2 heads?",
         _NoNorm: "Did you leave out `norm` behind the transformer?",
         _Sum: "Did you add X to the result?",
         _Everyone: "Do all pixels attend to all in your block?",

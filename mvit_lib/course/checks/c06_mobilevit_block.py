@@ -108,6 +108,18 @@ def _mixed_back(x: Tensor, layer: Function, patch: Pair) -> Tensor:
     return from_places(wrong.reshape(in_places(x, patch).shape))
 
 
+def _places_first(x: Tensor, layer: Function, patch: Pair) -> Tensor:
+    """Merged as [P, B], read as [B, P]."""
+    cells = in_places(exchange(x, layer, patch), patch).flatten(1, 2)
+    return from_places(cells.transpose(0, 1).reshape(in_places(x, patch).shape))
+
+
+def _folded_across(x: Tensor, layer: Function, patch: Pair) -> Tensor:
+    """Unfolded with (ph, pw), folded with (pw, ph)."""
+    cells = in_places(exchange(x, layer, patch), patch)
+    return from_places(cells.reshape(in_places(x, patch[::-1]).shape))
+
+
 EXCHANGE_SUSPECTS = {
     "Did you put P and N into one axis? Then every pixel exchanges with every other.": (
         _in_order(0, 1, 2, 3, 4, sequences=1)
@@ -120,6 +132,12 @@ EXCHANGE_SUSPECTS = {
     "Does only the first place pass the layer? Every place does.": _only_first,
     "Did you leave out the layer?": lambda x, layer, patch: x,
     "Did you split the answer's first axis into [P, B]? You merged it as [B, P].": _mixed_back,
+    "Did you merge P and B, P first? The sequences stand as [B, P]: tokens.flatten(0, 1).": _places_first,
+    "Did you add x to the result? The layer has its own residuals; here nothing is added.": (
+        lambda x, layer, patch: x + exchange(x, layer, patch)
+    ),
+    "Did you unfold with (ph, pw) and fold with (pw, ph)?": _folded_across,
+    "Did you write the patch down as 2? It is an argument.": lambda x, layer, p: exchange(x, layer, (2, 2)),
     "Did you swap ph and pw?": _in_order(0, 1, 2, 3, 4, sequences=3, swap=True),
 }
 
@@ -247,7 +265,7 @@ TOO_MANY = (
 EXERCISES = {
     "06.1": Exercise(
         checker=check_exchange,
-        notice="One layer, P lists: the places share their weights and never meet.",
+        notice="One layer, P sequences: the places share their weights and never meet.",
         hints=(
             "unfold_patches gives [B, P, N, D]. The layer takes three axes. Which two of the four may share\n"
             "one axis, so that a sequence still is: one image, one place, N tokens?",
@@ -268,12 +286,12 @@ EXERCISES = {
     ),
     "06.4": Exercise(
         checker=check_any_size,
-        notice="The block computes this way wherever patches do not fit; where they do, nothing is touched.",
+        notice="The block computes this way wherever patches do not fit; where they do, nothing changes.",
         hints=(
             "First the size: the smallest multiple of ph that is at least H, and the same for W.\n"
             "Rounding up is rounding down of the negative number: -(-H // ph).",
             'F.interpolate(x, size, mode="bilinear", align_corners=False) stretches a map.\n'
-            "Call it before and after the function, but only if the size changes.",
+            "Call it before and after the function; from a size to the same size it changes nothing.",
             "H, W = x.shape[2:]\ntiled = -(-H // ph) * ph, ...\nif tiled == (H, W):\n"
             "    return function(x)\nx = F.interpolate(x, tiled, mode=..., align_corners=False)\n"
             "return F.interpolate(function(x), ...)",

@@ -40,6 +40,17 @@ def _own_window(y: int, x: int, size: Pair, patch: Pair, kernel: int) -> Tensor:
     return found
 
 
+def _wrapping_before(y: int, x: int, size: Pair, patch: Pair, kernel: int) -> Tensor:
+    """Windows that go on at the other edge only where an index becomes negative."""
+    (H, W), r, found = size, kernel // 2, torch.zeros(size, dtype=torch.bool)
+    for row in range(y % patch[0], H, patch[0]):
+        for column in range(x % patch[1], W, patch[1]):
+            for i in range(row - r, min(row + r + 1, H)):
+                for j in range(column - r, min(column + r + 1, W)):
+                    found[i, j] = True
+    return found
+
+
 HEAR_SUSPECTS = {
     "Did you mark the partners and forget what the convolution has written into them?": (
         lambda y, x, size, patch, k: heard(y, x, size, patch, 1)
@@ -58,6 +69,12 @@ HEAR_SUSPECTS = {
         lambda *a: _lost_windows(*a)
     ),
     "Does your window go on at the other edge? A negative index counts from the end.": _wrapping,
+    "Does a window at the first row mark the last one? Row −1 is the last: start at max(0, …).": (
+        _wrapping_before
+    ),
+    "Did you swap y and x? y belongs to ph and H, x to pw and W.": (
+        lambda y, x, size, patch, k: heard(x, y, size, patch, k)
+    ),
     "Did you start the partners at 0? They start at y % ph and x % pw.": (
         lambda y, x, size, patch, k: heard(0, 0, size, patch, k)
     ),
@@ -123,9 +140,10 @@ def check_who_hears(answer: Callable) -> None:
             wrong = (yours != expected).nonzero().tolist()
             if wrong and first is None:
                 verb = "is not marked" if expected[tuple(wrong[0])] else "is marked"
+                count, right = int(yours.sum()), int(expected.sum())
+                but = f"{right} expected" if count != right else "as many as expected, but others"
                 first = Wrong(
-                    f"{where} {int(yours.sum())} pixels marked, {int(expected.sum())} expected.\n"
-                    f"      First wrong: {tuple(wrong[0])} {verb}.",
+                    f"{where} {count} pixels marked, {but}.\n      First wrong: {tuple(wrong[0])} {verb}.",
                     yours,
                     expected,
                 )

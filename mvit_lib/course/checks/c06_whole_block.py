@@ -1,5 +1,6 @@
 """The checker of 06.5: the whole block, by the library's names, so that weights load."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -110,9 +111,28 @@ def _bands(block: MobileViTBlock, x: Tensor, local: Tensor) -> Tensor:
     return _finish(block, x, BandBlock.attend_globally(block, local))
 
 
+def _with_heads(heads: int) -> Callable[[MobileViTBlock, Tensor, Tensor], Tensor]:
+    """The block with the same weights, but another number of heads in each layer."""
+
+    def run(block: MobileViTBlock, x: Tensor, local: Tensor) -> Tensor:
+        twin = copy.deepcopy(block)
+        for module in twin.modules():
+            if hasattr(module, "num_heads"):
+                module.num_heads = heads
+        return twin(x)
+
+    return run
+
+
 MISTAKES = {
-    "Does X stand behind in your concatenation? It stands in front: [X, Y].": lambda b, x, local: b.fusion(
-        torch.cat([b.project(b.attend_globally(local)), x], dim=1)
+    "Has your attention 2 heads? TransformerLayer(D, 4, 2): 4 heads, and 2 is the MLP's ratio.": (
+        _with_heads(2)
+    ),
+    "Has your attention 1 head? TransformerLayer(D, 4, 2): 4 heads, and 2 is the MLP's ratio.": (
+        _with_heads(1)
+    ),
+    "Did you put X last in the concatenation? X comes first: torch.cat([x, y], 1).": lambda b, x, local: (
+        b.fusion(torch.cat([b.project(b.attend_globally(local)), x], dim=1))
     ),
     "Did you leave out `norm` behind the transformer?": _without_norm,
     "Did you add X to the result? The block has no sum around it: X goes into the concatenation.": (
@@ -169,8 +189,8 @@ EXERCISES = {
         checker=check_block,
         notice="Every parameter has its place: official weights run in the block that you built.",
         hints=(
-            "Begin with __init__: six parts, named as in the table. Then forward, one line for each arrow\n"
-            "of the picture.",
+            "Begin with __init__: local_conv, local_project, transformer, norm, project, fusion.\n"
+            "Then forward, one line for each arrow of the picture.",
             "forward: local_conv, local_project; stretch if needed; unfold; transformer on [B·P, N, D];\n"
             "norm; fold; back to size; project; torch.cat([x, y], dim=1); fusion.",
             "class Block(nn.Module):\n    def __init__(self):\n        super().__init__()\n"

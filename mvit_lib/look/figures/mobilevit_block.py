@@ -24,24 +24,25 @@ def _number(ax: Axes, x: float, y: float, value: int, colour: str) -> None:
     ax.text(x + 0.5, y + 0.53, str(value), ha="center", va="center", fontsize=10, color=LETTERS)
 
 
-def fig_places(size: Pair, query: Pair) -> tuple[Figure, dict[str, Tensor]]:
+def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
     """A map of numbered pixels with 2 × 2 patches, and its four sequences of tokens, one colour each.
 
-    Thin lines join the ringed pixel to those it exchanges with.
+    Thin lines join the ringed pixel to those it exchanges with. In the table a frame around its column
+    shows what M would mix, one around its row what attention mixes.
     data: "sequences" [P, N], the numbers of the pixels; "partners" bool [H, W].
     """
     H, W = size
     numbers = torch.arange(H * W).reshape(1, 1, H, W)
     sequences = unfold_patches(numbers, 2)[0, :, :, 0]  # [P, N]
     P, N = sequences.shape
-    own = query[0] % 2 * 2 + query[1] % 2
+    own = listener[0] % 2 * 2 + listener[1] % 2
     partners = torch.isin(numbers[0, 0], sequences[own])  # [H, W]
     left = W + 3.6
-    fig, ax = plt.subplots(figsize=(8, 8 * (H + 1.3) / (left + N + 0.3)))
+    fig, ax = plt.subplots(figsize=(8, 8 * (H + 1.85) / (left + N + 0.3)))
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99)
     bare(ax).set_aspect("equal")
     ax.set_xlim(-0.15, left + N + 0.15)
-    ax.set_ylim(H + 0.25, -1.05)
+    ax.set_ylim(H + 0.8, -1.05)
     for row in range(H):
         for column in range(W):
             _number(ax, column, row, row * W + column, POSITION_COLOURS[row % 2 * 2 + column % 2])
@@ -50,17 +51,22 @@ def fig_places(size: Pair, query: Pair) -> tuple[Figure, dict[str, Tensor]]:
     for k in range(0, W + 1, 2):
         ax.plot([k, k], [0, H], color=INK, lw=2.6)
     for row, column in partners.nonzero().tolist():
-        if (row, column) != query:
+        if (row, column) != listener:
             bend = {"arrowstyle": "-", "color": LETTERS, "lw": 1.1, "shrinkA": 13}
             bend["connectionstyle"] = "arc3,rad=0.28"
-            ends = (column + 0.5, row + 0.22), (query[1] + 0.5, query[0] + 0.5)
+            ends = (column + 0.5, row + 0.22), (listener[1] + 0.5, listener[0] + 0.5)
             ax.annotate("", *ends, arrowprops=bend, zorder=3)
-    ring(ax, query[1] + 0.5, query[0] + 0.5, 24)
+    ring(ax, listener[1] + 0.5, listener[0] + 0.5, 24)
     for p in range(P):
         ax.text(left - 0.25, p + 0.53, f"p = {p}", ha="right", va="center", fontsize=10)
         for t in range(N):
             _number(ax, left + t, p, int(sequences[p, t]), POSITION_COLOURS[p])
-    ring(ax, left + 0.5 + query[0] // 2 * (W // 2) + query[1] // 2, own + 0.5, 24)
+    t = listener[0] // 2 * (W // 2) + listener[1] // 2
+    ring(ax, left + 0.5 + t, own + 0.5, 24)
+    ax.add_patch(Rectangle((left + t, 0), 1, P, fc="none", ec=LETTERS, lw=3, clip_on=False))
+    ax.add_patch(Rectangle((left, own), N, 1, fc="none", ec=ACCENT, lw=3, clip_on=False))
+    ax.text(left, P + 0.45, "↓ M: a column", va="center", fontsize=10)
+    ax.text(left + N, P + 0.45, "→ attention: a row", ha="right", va="center", fontsize=10, color=ACCENT)
     ax.text(0, -0.5, "the map, its patches outlined", va="center", fontsize=10)
     ax.text(left, -0.5, "tokens [P, N]: t = 0, 1, 2, …", va="center", fontsize=10)
     ax.annotate("", (left - 2, H / 2), (W + 0.4, H / 2), arrowprops={"arrowstyle": "-|>", "color": INK})
@@ -89,54 +95,59 @@ def shapes_of(block: MobileViTBlock, size: Pair) -> dict[str, tuple[int, ...]]:
     return shapes | {"Y": seen["Y"][1:]}
 
 
-# A row of the picture is a chain: tensors by name, operations in a box.
+# A row of the picture: tensors by their name, operations by their words and the library's name.
 CHAINS = (
-    ("1 · local", "X", "conv n × n\nC → C", "conv 1 × 1\nC → D", "X_L"),
-    ("2 · global", "X_L", "unfold", "X_U", "transformer\nfor each p", "X_G", "fold", "X_F"),
-    ("3 · fusion", "X_F", "conv 1 × 1\nD → C", "concat\nX in front", "conv n × n\n2C → C", "Y"),
-)
+    ("X", "conv n × n\nC → C\nlocal_conv", "conv 1 × 1\nC → D\nlocal_project", "X_L"),
+    ("X_L", "stretch\nif needed\n", "unfold\n", "X_U", "transformer\nfor each p\ntransformer",
+     "LayerNorm\nnorm", "X_G"),
+    ("X_G", "fold\n", "back\nif needed\n", "X_F", "conv 1 × 1\nD → C\nproject", "concat\n2C = {}\n",
+     "conv n × n\n2C → C\nfusion", "Y"),
+)  # fmt: skip
+TITLES = ((3, "1 · local"), (3, "2 · global"), (55, "3 · fusion"))
 SUBSCRIPTS = {"X_L": "$X_L$", "X_U": "$X_U$", "X_G": "$X_G$", "X_F": "$X_F$", "X": "$X$", "Y": "$Y$"}
+HALF = 5.3  # half the width of a box or of a tensor's shape
 
 
 def fig_block(block: MobileViTBlock, size: Pair) -> tuple[Figure, dict[str, tuple[int, ...]]]:
-    """The block as three chains, with the shape of every tensor for a map of `size`.
+    """The block as three chains and the branch of X, with the shape of every tensor for a map of `size`.
 
     data: name of the tensor -> its shape without the batch, read from a run.
     """
     shapes = shapes_of(block, size)
-    fig, ax = plt.subplots(figsize=(8, 3.3))
+    fig, ax = plt.subplots(figsize=(8, 4.1))
     fig.subplots_adjust(left=0, right=1, bottom=0, top=1)
     bare(ax).set_xlim(0, 100)
-    ax.set_ylim(41, 0)
-    for row, (title, *chain) in enumerate(CHAINS):
-        y, step = 9 + 13 * row, 84 / (len(chain) - 1)
-        ax.text(0.5, y - 6.6, title, fontsize=10, fontweight="bold", va="center")
+    ax.set_ylim(51.2, 0)
+    for row, (chain, (start, title)) in enumerate(zip(CHAINS, TITLES, strict=True)):
+        y, step = 10 + 16 * row, 86 / (len(chain) - 1)
+        ax.text(start, y - 7.4, title, fontsize=10, fontweight="bold", va="center")
         for i, word in enumerate(chain):
             x = 8 + i * step
             if word in shapes:
-                ax.text(x, y - 1, SUBSCRIPTS[word], ha="center", va="center", fontsize=12, color=INK)
+                ax.text(x, y - 1.2, SUBSCRIPTS[word], ha="center", va="center", fontsize=12)
                 shape = " × ".join(map(str, shapes[word]))
-                ax.text(x, y + 2.9, shape, ha="center", va="center", fontsize=9)
+                ax.text(x, y + 2.4, shape, ha="center", va="center", fontsize=9)
             else:
-                heart = word.startswith("transformer")
-                _box(ax, x, y, word, ACCENT if heart else INK)
+                _box(ax, x, y, word.format(2 * shapes["X"][0]))
             if i:
-                start, end = x - step + _half(chain[i - 1], shapes), x - _half(word, shapes)
-                ax.annotate("", (end, y), (start, y), arrowprops={"arrowstyle": "-|>", "color": INK})
+                head = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
+                ax.annotate("", (x - HALF - 0.2, y), (x - step + HALF + 0.2, y), arrowprops=head)
+    concat, bottom = 8 + 5 * 86 / 7, 50
+    ax.plot([4, 1, 1, concat, concat], [8.8, 8.8, bottom, bottom, 47.5], color=ACCENT, lw=1.8)
+    ax.annotate("", (concat, 46), (concat, 48), arrowprops={"arrowstyle": "-|>", "color": ACCENT})
+    ax.text(2.2, bottom - 1.6, "$X$ itself", fontsize=10, color=ACCENT, va="center")
     return fig, shapes
 
 
-def _half(word: str, shapes: Mapping[str, tuple]) -> float:
-    """Half the width that a word takes in the picture."""
-    return 3.2 if word in shapes else 4.8 if "\n" not in word else 7.2
-
-
-def _box(ax: Axes, x: float, y: float, word: str, colour: str) -> None:
-    half = _half(word, {})
-    box = FancyBboxPatch((x - half + 0.8, y - 3), 2 * half - 1.6, 6, boxstyle="round,pad=0.5",
-                         fc="none", ec=colour, lw=1.6)  # fmt: skip
+def _box(ax: Axes, x: float, y: float, words: str) -> None:
+    """What is done, in a box, and under it the name of the part that does it; dashed: only if needed."""
+    *lines, name = words.split("\n")
+    box = FancyBboxPatch((x - HALF + 0.5, y - 2.9), 2 * HALF - 1, 5.8, boxstyle="round,pad=0.5", fc="none",
+                         ec=ACCENT if name == "transformer" else INK, lw=1.6,
+                         ls="--" if "needed" in words else "-")  # fmt: skip
     ax.add_patch(box)
-    ax.text(x, y, word, ha="center", va="center", fontsize=9.5)
+    ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=9)
+    ax.text(x, y + 5.4, name, ha="center", va="center", fontsize=9, family="DejaVu Sans Mono")
 
 
 def shuffled(x: Tensor, order: Tensor, patch: int) -> Tensor:
@@ -144,15 +155,15 @@ def shuffled(x: Tensor, order: Tensor, patch: int) -> Tensor:
     return unpatchify(patchify(x, patch)[:, order], (x.shape[2], x.shape[3]), patch)
 
 
-def fig_order(photo: Tensor, patch: int, order: Tensor) -> tuple[Figure, dict[str, Tensor]]:
-    """Shuffle the patches before, or after: does it make a difference? For the transformer, for the block.
+def order_differences(photo: Tensor, piece: int, order: Tensor) -> dict[str, Tensor]:
+    """Shuffle square pieces before, or after: does it make a difference? For a block with 2 × 2 patches.
 
-    photo [1, 3, H, W]. The differences are in units of the outputs' standard deviation.
-    data: name -> largest difference over the channels, [H, W].
+    photo [1, 3, H, W]. Asked of its middle and of the whole block, with random weights, in float64.
+    Returns: name -> largest difference over the channels, in units of the outputs' standard deviation.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        block = MobileViTBlock(3, 12, 1, patch_size=patch, num_heads=2).double().eval()
+        block = MobileViTBlock(3, 12, 1, num_heads=2).double().eval()
     functions = {
         "unfold, transformer, fold": lambda x: block.attend_globally(block.local_project(x)),
         "the whole block": block,
@@ -160,14 +171,20 @@ def fig_order(photo: Tensor, patch: int, order: Tensor) -> tuple[Figure, dict[st
     x, data = photo.double(), {}
     with torch.no_grad():
         for name, function in functions.items():
-            before, after = function(shuffled(x, order, patch)), shuffled(function(x), order, patch)
+            before, after = function(shuffled(x, order, piece)), shuffled(function(x), order, piece)
             data[name] = ((before - after).abs() / after.std()).amax(dim=(0, 1))  # [H, W]
+    return data
+
+
+def fig_order(photo: Tensor, piece: int, order: Tensor) -> tuple[Figure, dict[str, Tensor]]:
+    """A photo, its shuffled pieces, and the two maps of `order_differences`, which are the data."""
+    data = order_differences(photo, piece, order)
     fig, axes = plt.subplots(1, 4, figsize=(8, 2.35), gridspec_kw={"width_ratios": (1, 1, 1, 1)})
     fig.subplots_adjust(left=0.005, right=0.93, bottom=0.01, top=0.8, wspace=0.06)
-    for ax, picture in zip(axes, (photo, shuffled(photo, order, patch)), strict=False):
+    for ax, picture in zip(axes, (photo, shuffled(photo, order, piece)), strict=False):
         bare(ax).imshow(picture[0].permute(1, 2, 0).clamp(0, 1).numpy())
     axes[0].set_title("a photo", fontsize=9.5)
-    axes[1].set_title("its patches shuffled", fontsize=9.5)
+    axes[1].set_title("its pieces shuffled", fontsize=9.5)
     top = max(values.max().item() for values in data.values())
     for ax, (name, values) in zip(axes[2:], data.items(), strict=True):
         drawn = bare(ax).imshow(values.numpy(), cmap=SEQUENTIAL, vmin=0, vmax=top)
@@ -195,7 +212,8 @@ def fig_stretch(row: Tensor, patch: int) -> tuple[Figure, dict[str, Tensor]]:
     fig.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.97)
     styles = {"before": (INK, "o", 9), "stretched": (PLAIN, "s", 7), "back": (ACCENT, "o", 5)}
     places = {name: (torch.arange(len(v)) + 0.5) / len(v) for name, v in data.items()}
-    ax.plot(places["before"], row, color=INK, lw=1)
+    ends = [0, *places["before"].tolist(), 1], [row[0], *row.tolist(), row[-1]]  # flat outside
+    ax.plot(*ends, color=INK, lw=1)
     for name, values in data.items():
         colour, marker, size = styles[name]
         hollow = name == "before"
@@ -216,15 +234,15 @@ def fig_stretch(row: Tensor, patch: int) -> tuple[Figure, dict[str, Tensor]]:
 
 
 def fig_supports(
-    networks: Mapping[str, nn.Module], picture: Tensor, size: Pair, query: Pair
+    networks: Mapping[str, nn.Module], picture: Tensor, size: Pair, listener: Pair
 ) -> tuple[Figure, dict[str, Tensor]]:
     """A picture of the task, and for each network those of its pixels that reach the ringed output pixel.
 
     networks: name -> what makes maps of a picture [1, 3, H, W], in float64. picture [3, H, W].
     data: name -> bool [H, W].
     """
-    data = {name: heard_by(network, 3, size, query) for name, network in networks.items()}
-    fig, axes = plt.subplots(1, 1 + len(data), figsize=(6.2, 3.9))
+    data = {name: heard_by(network, 3, size, listener) for name, network in networks.items()}
+    fig, axes = plt.subplots(1, 1 + len(data), figsize=(5.0, 3.15))
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.87, wspace=0.1)
     pixels = picture.permute(1, 2, 0)  # [H, W, 3]
     for ax, seen in zip(axes, (torch.ones(size), *data.values()), strict=True):
@@ -232,7 +250,7 @@ def fig_supports(
     axes[0].set_title("same or different?", fontsize=9.5)
     for ax, (name, heard) in zip(axes[1:], data.items(), strict=True):
         ax.add_patch(Rectangle((-0.5, -0.5), size[1], size[0], fc="none", ec=INK, lw=1, clip_on=False))
-        ring(ax, query[1], query[0], 10)
+        ring(ax, listener[1], listener[0], 10)
         ax.set_title(f"{name}:\n{100 * heard.double().mean():.0f} % reach the ring", fontsize=9.5)
     return fig, data
 

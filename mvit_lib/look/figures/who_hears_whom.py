@@ -62,17 +62,24 @@ def coverage(size: Pair, patch: Pair, kernel: int, fused: bool = False) -> Tenso
     return shares[0][:, None] * shares[1]
 
 
-def heard_by(function: Callable[[Tensor], Tensor], channels: int, size: Pair, query: Pair) -> Tensor:
-    """Which pixels of a map [1, channels, H, W] can change the output pixel `query`: bool [H, W].
+def loudness(function: Callable[[Tensor], Tensor], channels: int, size: Pair, listener: Pair) -> Tensor:
+    """The share of each pixel of a map [1, channels, H, W] in the gradient of the output pixel `listener`.
 
-    Asks autograd, in float64, for the gradient of a random mix of the output pixel's channels.
+    Asks autograd, in float64, for the gradient of a random mix of the output pixel's channels; its
+    absolute values, added over the channels, sum to 1 over the map. Shape: [H, W].
     """
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(1, channels, *size, generator=draw, dtype=torch.float64, requires_grad=True)
-    pixel = function(x)[0, :, query[0], query[1]]
+    pixel = function(x)[0, :, listener[0], listener[1]]
     mix = torch.randn(len(pixel), generator=draw, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((pixel * mix).sum(), x)
-    return gradient[0].abs().sum(dim=0) > 0  # [H, W]
+    size_of = gradient[0].abs().sum(dim=0)  # [H, W]
+    return size_of / size_of.sum()
+
+
+def heard_by(function: Callable[[Tensor], Tensor], channels: int, size: Pair, listener: Pair) -> Tensor:
+    """Which pixels of a map [1, channels, H, W] can change the output pixel `listener`: bool [H, W]."""
+    return loudness(function, channels, size, listener) > 0
 
 
 def small_block(patch: Pair, kernel: int = 3) -> MobileViTBlock:
@@ -99,8 +106,8 @@ def _canvas(ax: Axes, width: float, height: float) -> Axes:
     return ax
 
 
-def _grid(ax: Axes, heard: Tensor, partners: Tensor, query: Pair, colour: str) -> None:
-    """A map: partners in full colour, what only a neighbour has told pale, the query ringed."""
+def _grid(ax: Axes, heard: Tensor, partners: Tensor, listener: Pair, colour: str) -> None:
+    """A map: partners in full colour, what only a neighbour has told pale, the listening pixel ringed."""
     H, W = heard.shape
     picture = torch.zeros(H, W, 4)
     picture[..., :3] = torch.tensor(to_rgb(colour))
@@ -111,12 +118,12 @@ def _grid(ax: Axes, heard: Tensor, partners: Tensor, query: Pair, colour: str) -
     ax.vlines(range(W + 1), 0, H, color=INK, lw=lw)
     ax.set_xlim(-0.15, W + 0.15)
     ax.set_ylim(H + 0.15, -0.15)
-    ring(ax, query[1] + 0.5, query[0] + 0.5, max(6, 78 / max(H, W)))
+    ring(ax, listener[1] + 0.5, listener[0] + 0.5, max(6, 78 / max(H, W)))
 
 
-def _place_colour(query: Pair, patch: Pair) -> str:
+def _place_colour(listener: Pair, patch: Pair) -> str:
     """The course's four colours are those of 2 × 2 patches; other patches have one for all places."""
-    p = query[0] % patch[0] * patch[1] + query[1] % patch[1]
+    p = listener[0] % patch[0] * patch[1] + listener[1] % patch[1]
     return POSITION_COLOURS[p] if tuple(patch) == (2, 2) else PLAIN
 
 
@@ -147,7 +154,7 @@ def fig_axis(cases: Sequence[tuple[int, int, int]], kernel: int = 3) -> tuple[Fi
 
 
 def fig_coverage(
-    size: Pair, patches: Sequence[int], kernels: Sequence[int], query: Pair
+    size: Pair, patches: Sequence[int], kernels: Sequence[int], listener: Pair
 ) -> tuple[Figure, dict[Pair, Tensor]]:
     """What reaches the ringed pixel after the fold, for square patches and kernels; asked of autograd.
 
@@ -161,35 +168,12 @@ def fig_coverage(
                     va="center", fontsize=10)  # fmt: skip
         for ax, side in zip(row, patches, strict=True):
             block = small_block((side, side), kernel)
-            heard = heard_by(lambda x, block=block: after_fold(block, x), 8, size, query)
-            partners = hears(*query, size, (side, side), 1)
-            _grid(ax, heard, partners, query, _place_colour(query, (side, side)))
+            heard = heard_by(lambda x, block=block: after_fold(block, x), 8, size, listener)
+            partners = hears(*listener, size, (side, side), 1)
+            _grid(ax, heard, partners, listener, _place_colour(listener, (side, side)))
             title = f"patch {side} × {side}\n" if kernel == kernels[0] else ""
             ax.set_title(f"{title}{100 * heard.double().mean():.3g} %", fontsize=10, pad=3)
             data[side, kernel] = heard
-    return fig, data
-
-
-def fig_reach(size: Pair, patch: Pair, kernel: int, query: Pair) -> tuple[Figure, dict[str, Tensor]]:
-    """One pixel, its partners, and their windows: the still picture of `explore_reach`.
-
-    data: title -> bool [H, W].
-    """
-    only = torch.zeros(size, dtype=torch.bool)
-    only[query] = True
-    partners = hears(*query, size, patch, 1)
-    heard = hears(*query, size, patch, kernel)
-    near = torch.zeros_like(only)
-    r = kernel // 2
-    near[max(0, query[0] - r) : query[0] + r + 1, max(0, query[1] - r) : query[1] + r + 1] = True
-    data = {"a pixel": only, f"its window of {kernel} × {kernel}": near}
-    data |= {f"its {int(partners.sum())} partners": partners, "their windows": heard}
-    fig, axes = plt.subplots(1, len(data), figsize=(8, 2.35))
-    fig.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.88, wspace=0.05)
-    for ax, (title, shown) in zip(axes, data.items(), strict=True):
-        solid = partners if title == "their windows" else only if "window" in title else shown
-        _grid(ax, shown, solid, query, _place_colour(query, patch))
-        ax.set_title(f"{title}: {100 * shown.double().mean():.3g} %", fontsize=9.5)
     return fig, data
 
 
