@@ -3,39 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from browser.test_lab import FLAGS, find_chromium
 
 from mvit_lib.look.figures.convolution_is_unfold_matmul_fold import animate_convolution, window_pixels
 
 X = torch.arange(12.0).reshape(3, 4)
 KERNEL = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+OUTPUT = animate_convolution(X, KERNEL).data
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = find_chromium()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=["light", "dark"])
-def page(browser, request):
-    """A page that holds nothing but the cell's output; an error in its script fails the test."""
-    context = browser.new_context(has_touch=True, color_scheme=request.param, reduced_motion="reduce")
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda sent: errors.append(sent.url) if sent.url.startswith("http") else None)
-    page.set_content(animate_convolution(X, KERNEL).data)
-    yield page
-    context.close()
-    assert errors == []
 
 
 def cell(page, kind: str, row: int, column: int):

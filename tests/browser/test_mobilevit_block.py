@@ -3,37 +3,12 @@
 import re
 
 import pytest
-from browser.test_lab import FLAGS, find_chromium
 
 from mvit_lib.look.figures.who_hears_whom import explore_reach, hears
 
 SIZE = (12, 12)
+OUTPUT = explore_reach(SIZE).data
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = find_chromium()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=["light", "dark"])
-def page(browser, request):
-    """A page that holds nothing but the cell's output; an error in its script fails the test."""
-    context = browser.new_context(has_touch=True, color_scheme=request.param)
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda sent: errors.append(sent.url) if sent.url.startswith("http") else None)
-    page.set_content(explore_reach(SIZE).data)
-    yield page
-    context.close()
-    assert errors == []
 
 
 def frame(page):
