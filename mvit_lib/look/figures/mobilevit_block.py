@@ -43,13 +43,7 @@ def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
     bare(ax).set_aspect("equal")
     ax.set_xlim(-0.15, left + N + 0.15)
     ax.set_ylim(H + 0.8, -1.05)
-    for row in range(H):
-        for column in range(W):
-            _number(ax, column, row, row * W + column, POSITION_COLOURS[row % 2 * 2 + column % 2])
-    for k in range(0, H + 1, 2):
-        ax.plot([0, W], [k, k], color=INK, lw=2.6)
-    for k in range(0, W + 1, 2):
-        ax.plot([k, k], [0, H], color=INK, lw=2.6)
+    _map_of_patches(ax, H, W)
     for row, column in partners.nonzero().tolist():
         if (row, column) != listener:
             bend = {"arrowstyle": "-", "color": LETTERS, "lw": 1.1, "shrinkA": 13}
@@ -72,6 +66,17 @@ def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
     ax.annotate("", (left - 2, H / 2), (W + 0.4, H / 2), arrowprops={"arrowstyle": "-|>", "color": INK})
     ax.text(W + 1, H / 2 - 0.25, "unfold", ha="center", fontsize=10)
     return fig, {"sequences": sequences, "partners": partners}
+
+
+def _map_of_patches(ax: Axes, H: int, W: int) -> None:
+    """Numbered pixels in the colours of their places, the 2 × 2 patches outlined."""
+    for row in range(H):
+        for column in range(W):
+            _number(ax, column, row, row * W + column, POSITION_COLOURS[row % 2 * 2 + column % 2])
+    for k in range(0, H + 1, 2):
+        ax.plot([0, W], [k, k], color=INK, lw=2.6)
+    for k in range(0, W + 1, 2):
+        ax.plot([k, k], [0, H], color=INK, lw=2.6)
 
 
 def shapes_of(block: MobileViTBlock, size: Pair) -> dict[str, tuple[int, ...]]:
