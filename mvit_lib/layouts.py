@@ -62,6 +62,15 @@ LAYER_PARTS = (
 )
 STEM = dict(zip(COLUMNS, (f"{ENDS[0][c]}.{CONV_NORM[0][c]}" for c in range(4)), strict=True))
 CLASSIFIER = ("classifier", "classifier", "head.fc", "classifier.fc")
+# DeepLabV3, which timm does not have: what the names of the backbone begin with, and the head's names.
+DEEPLAB_BACKBONE = {"mvit": "backbone.", "hf": "", "cvnets": "encoder."}
+DEEPLAB_HEAD = {"mvit": "", "hf": "segmentation_head.", "cvnets": "seg_head."}
+ASPP = (
+    *((f"aspp.convs.{i}", f"aspp.convs.{i}", None, f"aspp.aspp_layer.convs.{i}") for i in range(4)),
+    ("aspp.pool", "aspp.convs.4.conv_1x1", None, "aspp.aspp_layer.convs.4.aspp_pool.conv_1x1"),
+    ("aspp.project", "aspp.project", None, "aspp.aspp_layer.project"),
+)
+DEEPLAB_CLASSIFIER = ("classifier", "classifier.convolution", None, "classifier.classifier.block.conv")
 VIT_HF = {
     "class_token": "vit.embeddings.cls_token",
     "positions": "vit.embeddings.position_embeddings",
@@ -100,13 +109,15 @@ VIT_FILE_NAMES = {
 def convert_state_dict(
     state: State, source: str, target: str = "mvit", flip_stem: bool | None = None
 ) -> dict[str, Tensor]:
-    """Rename the tensors of a MobileViT (or ViT: "hf" and "mvit") between libraries; exact, both ways.
+    """Rename the tensors of a MobileViT between libraries; exact, both ways.
 
+    So it does for a DeepLabV3 on MobileViT ("mvit", "hf" and "cvnets") and for a ViT ("mvit" and "hf").
     source, target: "mvit", "hf" (transformers), "timm" or "cvnets" (the official code). The result
     shares no memory with `state`.
     flip_stem: turn the colour order of the first convolution. By default it is turned between mvit or
     timm, which take RGB, and hf or cvnets, whose weights take BGR. A ViT is RGB everywhere.
-    Raises: ValueError if a layout is unknown or tensors have names that the source does not use.
+    Raises: ValueError if a layout is unknown, does not have this network, or tensors have names that
+    the source does not use.
     """
     for layout in (source, target):
         if layout not in COLUMNS:
@@ -114,7 +125,9 @@ def convert_state_dict(
     is_vit = any(name.startswith(("vit.", "patch_embedding.")) for name in state)
     if source == "hf":
         state = _fuse_qkv(_vit_memory_names(state) if is_vit else state)
-    table = _vit_names(state, source, target) if is_vit else _mobilevit_names(state, source, target)
+    is_deeplab = any("aspp." in name for name in state)
+    find_names = _vit_names if is_vit else _deeplab_names if is_deeplab else _mobilevit_names
+    table = find_names(state, source, target)
     renamed, unknown = {}, []
     for name, tensor in state.items():
         module, _, suffix = name.rpartition(".")
@@ -131,15 +144,16 @@ def convert_state_dict(
     if flip_stem is None:
         flip_stem = not is_vit and (source in BGR_LAYOUTS) != (target in BGR_LAYOUTS)
     stem = (VIT_STEM if is_vit else STEM)[target] + ".weight"
+    stem = DEEPLAB_BACKBONE[target] + stem if is_deeplab else stem
     if flip_stem and stem in renamed:
         renamed[stem] = renamed[stem].flip(1)  # [C, 3, K, K]
     return _split_qkv(renamed, is_vit) if target == "hf" else renamed
 
 
 def detect_layout(state: State, source: str = "this state") -> str:
-    """The layout whose names a MobileViT state uses; ValueError if it is none of the four."""
+    """The layout whose names a MobileViT or DeepLabV3 state uses; ValueError if it is none of the four."""
     norms = dict(zip(COLUMNS, (f"{ENDS[0][c]}.{CONV_NORM[1][c]}.weight" for c in range(4)), strict=True))
-    found = [layout for layout, name in norms.items() if name in state]
+    found = [k for k, name in norms.items() if {name, DEEPLAB_BACKBONE.get(k, "") + name} & state.keys()]
     if not found:
         raise ValueError(f"{source} is no MobileViT: none of {list(norms.values())} is in it")
     return found[0]
@@ -179,6 +193,23 @@ def _mobilevit_names(state: State, source: str, target: str) -> dict[str, str]:
         for i in range(L):
             for part in LAYER_PARTS:
                 add(BLOCK, LAYER, part, k=k, s=k - 1, i=i)
+    return names
+
+
+def _deeplab_names(state: State, source: str, target: str) -> dict[str, str]:
+    """Module name of a DeepLabV3 in `source` -> in `target`, for "mvit", "hf" and "cvnets"."""
+    if "timm" in (source, target):
+        raise ValueError("timm has no DeepLabV3: expected 'mvit', 'hf' and 'cvnets'")
+    before = [(DEEPLAB_BACKBONE[layout], DEEPLAB_HEAD[layout]) for layout in (source, target)]
+    (old_backbone, old_head), (new_backbone, new_head) = before
+    backbone = {name.removeprefix(old_backbone): tensor for name, tensor in state.items()}
+    table = _mobilevit_names(backbone, source, target)
+    names = {old_backbone + old: new_backbone + new for old, new in table.items()}
+    a, b = COLUMNS.index(source), COLUMNS.index(target)
+    for row in ASPP:
+        for half in CONV_NORM:
+            names[f"{old_head}{row[a]}.{half[a]}"] = f"{new_head}{row[b]}.{half[b]}"
+    names[old_head + DEEPLAB_CLASSIFIER[a]] = new_head + DEEPLAB_CLASSIFIER[b]
     return names
 
 
