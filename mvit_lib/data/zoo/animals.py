@@ -219,7 +219,7 @@ def _arms(draw: Generator, n: int, wide: float) -> tuple[list[np.ndarray], list[
         tip = (end[0] + outward * curl, end[1] - curl * between(draw, -0.3, 1.0))
         arms.append(limb(((0.55 * side * wide, 0.02), knee, end, tip), (0.14, 0.1, 0.07, 0.03)))
         for t, r in ((0.15, 0.034), (0.5, 0.03), (0.85, 0.025)):
-            x, y = (a + t * (b - a) for a, b in zip(knee, end, strict=True))
+            x, y = knee[0] + t * (end[0] - knee[0]), knee[1] + t * (end[1] - knee[1])
             suckers.append(dot(x, y + 0.03, r))
     return arms, suckers
 
@@ -250,7 +250,7 @@ def _coiled_shell(draw: Generator) -> Part:
     t = np.linspace(0, 1, 18)
     angle = between(draw, 0.6, 1.6) + 2 * pi * between(draw, 2.0, 3.0) * t
     line = complex(x, y) + 0.93 * r * (1 - t) ** 0.9 * np.exp(1j * angle)
-    spiral = limb(tuple(zip(line.real, line.imag, strict=True)), tuple(0.045 - 0.02 * t))
+    spiral = limb(tuple(zip(line.real.tolist(), line.imag.tolist(), strict=True)), tuple(0.045 - 0.02 * t))
     skin = coat(draw, [shell], any_pattern(draw))
     return skin._replace(marks=(*skin.marks, (spiral, "body_shade")))
 

@@ -92,12 +92,18 @@ def _photo_region(background: Background, height: int, width: int) -> np.ndarray
     picture = photo(background.family, min(1 << int(log2(max(surplus, 1))), 8))
     box = (x0 * picture.width, y0 * picture.height, x1 * picture.width, y1 * picture.height)
     picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    if background.mirrored:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    pixels = np.asarray(picture) * np.float32(1 / 255)
-    if pixels.ndim == 2:
-        return _mix(background.colours[0] * 0.5, background.colours[1] * 0.5 + 0.5, pixels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    levels = np.asarray(picture)[:, ::-1] if background.mirrored else np.asarray(picture)
+    if levels.ndim == 3:
+        return channels_of(levels)
+    share = levels * np.float32(1 / 255)
+    return _mix(background.colours[0] * 0.5, background.colours[1] * 0.5 + 0.5, share)
+
+
+def channels_of(levels: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, C] -> float32 [C, H, W] in [0, 1]."""
+    channels = levels.transpose(2, 0, 1).astype(np.float32, order="C")
+    channels *= np.float32(1 / 255)
+    return channels
 
 
 @lru_cache(maxsize=64)
@@ -111,12 +117,16 @@ def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _mix(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Colours between `low` and `high`: share [H, W] -> [3, H, W]."""
-    return np.float32(low)[:, None, None] + share * np.float32(high - low)[:, None, None]
+    colour = share * np.float32(high - low)[:, None, None]
+    colour += np.float32(low)[:, None, None]
+    return colour
 
 
 def _edge(distance: np.ndarray, pixel: float) -> np.ndarray:
     """0 where a signed distance is negative, 1 where it is positive, over one pixel in between."""
-    return np.clip(distance / pixel + 0.5, 0, 1)
+    share = distance / pixel
+    share += 0.5
+    return np.clip(share, 0, 1, out=share)
 
 
 def _turned(number: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +138,11 @@ def _turned(number: float, height: int, width: int) -> tuple[np.ndarray, np.ndar
 
 def _triangle(u: np.ndarray) -> np.ndarray:
     """A wave of straight lines between -0.25 and 0.25 with period 1."""
-    return np.abs((u - np.floor(u)) - 0.5) - 0.25
+    wave = u - np.floor(u)
+    wave -= 0.5
+    np.abs(wave, out=wave)
+    wave -= 0.25
+    return wave
 
 
 def hills(colours: np.ndarray, numbers: np.ndarray, height: int, width: int) -> np.ndarray:

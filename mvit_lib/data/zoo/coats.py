@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
-from mvit_lib.data.zoo.shapes import Part, Point, between, chance, dot, ellipse, leaf, limb
+from mvit_lib.data.zoo.shapes import Part, Point, between, bounds, chance, dot, ellipse, leaf, limb
 
 Box = tuple[float, float, float, float]
 PATTERNS = ("plain", "spots", "patches", "stripes", "bands", "belly", "saddle")
@@ -16,10 +16,9 @@ def any_pattern(draw: Generator) -> str:
 
 def coat(draw: Generator, outlines: list[np.ndarray], pattern: str = "plain", role: str = "body") -> Part:
     """One skin over all outlines, darker along its lower edge, with a pattern in the second colour."""
-    corners = np.concatenate(outlines)
-    box = corners.real.min(), corners.imag.min(), corners.real.max(), corners.imag.max()
-    rise = 0.035 * (box[2] - box[0] + box[3] - box[1])
-    lit = [(outline - complex(0.3 * rise, rise), role) for outline in outlines]
+    box = bounds(np.concatenate(outlines))
+    rise = 0.035 * (box[2] - box[0] + box[3] - box[1]) * (0.3 + 1j)
+    lit = [(outline - rise, role) for outline in outlines]
     other = "second" if role == "body" else "body"
     marks = [(mark, other) for mark in _pattern(draw, pattern, box)]
     return Part(tuple(outlines), f"{role}_shade", (*lit, *marks))
@@ -37,7 +36,7 @@ def _pattern(draw: Generator, pattern: str, box: Box) -> list[np.ndarray]:
     if pattern == "bands":
         n = int(draw.integers(3, 6))
         thick = width / n * between(draw, 0.2, 0.3)
-        xs = x0 + width * (np.arange(n) + between(draw, 0.3, 0.7)) / n
+        xs = (x0 + width * (np.arange(n) + between(draw, 0.3, 0.7)) / n).tolist()
         sway = between(draw, -0.1, 0.1) * width
         middle = (y0 + y1) / 2
         return [limb(((x, y0), (x + sway, middle), (x, y1)), (thick, thick, thick)) for x in xs]
@@ -73,7 +72,8 @@ def _stripes(draw: Generator, box: Box) -> list[np.ndarray]:
     slant = between(draw, -0.1, 0.1) * (x1 - x0)
     width = (x1 - x0) / n * between(draw, 0.5, 0.8)
     start = y0 - 0.1 * (y1 - y0)
-    return [leaf((x, start), (x + slant, y), width, 0.4) for x, y in zip(xs, reach, strict=True)]
+    ends = zip(xs.tolist(), reach.tolist(), strict=True)
+    return [leaf((x, start), (x + slant, y), width, 0.4) for x, y in ends]
 
 
 def eyes(draw: Generator, places: tuple[Point, ...], r: float) -> list[Part]:

@@ -5,10 +5,9 @@ from math import ceil
 
 import numpy as np
 from numpy.random import Generator
-from PIL import Image, ImageDraw
 
-from mvit_lib.data.zoo.shapes import between
-from mvit_lib.data.zoo.sprites import Sprite
+from mvit_lib.data.zoo.shapes import between, bounds
+from mvit_lib.data.zoo.sprites import Sprite, corners_of, pen_on
 
 RASTER = 96
 # A margin on what is promised (0.8 of an animal inside, 0.7 of that visible), since the raster is coarse.
@@ -22,52 +21,48 @@ class Stage:
     visible: list[np.ndarray] = field(default_factory=list)
     areas: list[int] = field(default_factory=list)
 
-    def try_animal(self, draw: Generator, sprite: Sprite) -> Sprite | None:
-        """The sprite at a place drawn at random, or None if it does not fit there."""
-        shape = silhouette(sprite)
+    def try_animal(self, draw: Generator, sprite: Sprite, shape: np.ndarray) -> Sprite | None:
+        """The sprite, whose silhouette is `shape`, at a place drawn at random; None if it does not fit."""
         # Where the middle may lie so that about a fifth sticks out at most.
-        free = 0.28 * np.array(shape.shape) / RASTER
-        row, column = (np.rint(RASTER * between(draw, low, 1 - low)) for low in np.minimum(free, 0.48))
-        covered = _covered(shape, int(row), int(column))
-        inside = int(np.count_nonzero(covered))
-        if inside < LEAST_INSIDE * np.count_nonzero(shape) or not self._leaves_enough(covered):
+        free = [min(0.28 * side / RASTER, 0.48) for side in shape.shape]
+        row, column = (round(RASTER * between(draw, low, 1 - low)) for low in free)
+        covered = _covered(shape, row, column)
+        inside = np.count_nonzero(covered)
+        if inside < LEAST_INSIDE * np.count_nonzero(shape) or not self._cover(covered):
             return None
-        self._cover(covered)
         self.visible.append(covered)
         self.areas.append(inside)
-        return replace(sprite, x=float(column) / RASTER, y=float(row) / RASTER)
+        return replace(sprite, x=column / RASTER, y=row / RASTER)
 
     def try_foreground(self, sprite: Sprite) -> bool:
         """Whether the sprite, where it is, leaves enough of every animal; if so it covers them."""
         covered = _covered(silhouette(sprite), round(sprite.y * RASTER), round(sprite.x * RASTER))
-        fits = self._leaves_enough(covered)
-        if fits:
-            self._cover(covered)
-        return fits
+        return self._cover(covered)
 
-    def _leaves_enough(self, covered: np.ndarray) -> bool:
-        return all(
-            np.count_nonzero(seen & ~covered) >= LEAST_VISIBLE * area
-            for seen, area in zip(self.visible, self.areas, strict=True)
-        )
-
-    def _cover(self, covered: np.ndarray) -> None:
-        for seen in self.visible:
-            seen &= ~covered
+    def _cover(self, covered: np.ndarray) -> bool:
+        """Cover these squares, unless too little of an animal stayed visible; returns whether it was done."""
+        free = ~covered
+        left = [seen & free for seen in self.visible]
+        for seen, area in zip(left, self.areas, strict=True):
+            if np.count_nonzero(seen) < LEAST_VISIBLE * area:
+                return False
+        self.visible = left
+        return True
 
 
 def silhouette(sprite: Sprite) -> np.ndarray:
     """The squares of the raster that the sprite fills, bool [h, w] with its centre in the middle."""
-    points = replace(sprite, x=0.0, y=0.0).place(RASTER, RASTER)[: sprite.solid]  # [n]
-    across, down = (ceil(np.abs(places).max()) + 1 for places in (points.real, points.imag))
-    corners = np.rint((points + complex(across - 0.5, down - 0.5)).view(np.float64)).astype(int).tolist()
-    picture = Image.new("1", (2 * across, 2 * down))
-    pen = ImageDraw.Draw(picture)
+    points = sprite.turned(RASTER)[: sprite.solid]  # [n]
+    left, top, right, bottom = bounds(points)
+    across, down = ceil(max(-left, right)) + 1, ceil(max(-top, bottom)) + 1
+    corners = corners_of(points + complex(across - 0.5, down - 0.5))
+    shape = np.zeros((2 * down, 2 * across), dtype=bool)
+    pen = pen_on(shape.view(np.uint8))
     for piece in sprite.pieces:
         if piece.role not in ("dark", "white", "blush"):  # small things, or inside others
-            for start, stop in piece.outlines:
-                pen.polygon(corners[start:stop], fill=1)
-    return np.array(picture)
+            for outline in piece.outlines:
+                pen.draw_polygon(corners[outline], 1, 1)
+    return shape
 
 
 def _covered(shape: np.ndarray, row: int, column: int) -> np.ndarray:

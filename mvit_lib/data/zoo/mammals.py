@@ -1,5 +1,7 @@
 """Cat, elephant, giraffe and rabbit; y points down, the units are free."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.random import Generator
 
@@ -60,8 +62,22 @@ def _cat_head(draw: Generator, x: float, y: float, r: float, pattern: str) -> li
     """A face towards us, of radius about r around (x, y)."""
     tall, wide = between(draw, 1.1, 1.5), between(draw, 0.75, 0.95)
     ears = [polygon((s * 0.12, -0.75), (s * wide, -tall), (s * 0.98, -0.1)) for s in SIDES]
+    skull, *muzzle = _cat_face()
+    face = [
+        Part(tuple(ears), "body"),
+        Part(tuple(shrunk(ear, 0.55) for ear in ears), "blush"),
+        skull._replace(marks=()) if pattern == "plain" else skull,
+        *muzzle,
+        *eyes(draw, ((-0.42, -0.08), (0.42, -0.08)), between(draw, 0.17, 0.22)),
+    ]
+    return moved(face, x, y, r)
+
+
+@lru_cache
+def _cat_face() -> tuple[Part, ...]:
+    """What all cats have in common: a skull with a striped brow, cheeks, whiskers, nose and mouth."""
     skull = symmetric((0, -0.82), (0.75, -0.55), (1.08, 0.2), (0.6, 0.75), (0, 0.85))
-    brow = () if pattern == "plain" else tuple(leaf((k * 0.28, -1), (k * 0.2, -0.3), 0.2) for k in (-1, 0, 1))
+    brow = tuple((leaf((k * 0.28, -1), (k * 0.2, -0.3), 0.2), "second") for k in (-1, 0, 1))
     whiskers = [
         limb(((s * 0.45, 0.38 + 0.12 * k), (s * 1.35, 0.3 + 0.25 * k)), (0.032, 0.025))
         for s in SIDES
@@ -69,24 +85,21 @@ def _cat_head(draw: Generator, x: float, y: float, r: float, pattern: str) -> li
     ]
     nose = polygon((-0.13, 0.2), (0.13, 0.2), (0, 0.36))
     mouth = limb(((-0.22, 0.44), (-0.1, 0.53), (0, 0.42), (0.1, 0.53), (0.22, 0.44)), (0.025,) * 5)
-    face = [
-        Part(tuple(ears), "body"),
-        Part(tuple(shrunk(ear, 0.55) for ear in ears), "blush"),
-        Part((skull,), "body", tuple((stripe, "second") for stripe in brow)),
+    return (
+        Part((skull,), "body", brow),
         Part(tuple(ellipse(s * 0.2, 0.42, 0.28, 0.22) for s in SIDES), "body_tint"),
         Part((*whiskers, nose, mouth), "dark"),
-        *eyes(draw, ((-0.42, -0.08), (0.42, -0.08)), between(draw, 0.17, 0.22)),
-    ]
-    return moved(face, x, y, r)
+    )
 
 
 def moved(parts: list[Part], x: float, y: float, size: float) -> list[Part]:
     """All parts, `size` times as large, with their origin at (x, y)."""
+    there = complex(x, y)
     return [
         Part(
-            tuple(placed(outline, x, y, size) for outline in part.outlines),
+            tuple([outline * size + there for outline in part.outlines]),
             part.role,
-            tuple((placed(mark, x, y, size), role) for mark, role in part.marks),
+            tuple([(mark * size + there, role) for mark, role in part.marks]),
         )
         for part in parts
     ]
@@ -257,11 +270,16 @@ def _sideways_rabbit(draw: Generator, pattern: str) -> list[Part]:
 
 def _rabbit_profile(draw: Generator) -> list[Part]:
     """A head of radius 1 that looks to the right."""
+    return [*_rabbit_face(), *eyes(draw, ((0.35, -0.2),), between(draw, 0.2, 0.25))]
+
+
+@lru_cache
+def _rabbit_face() -> tuple[Part, ...]:
+    """What all rabbits in profile have in common: head, cheek, nose and whiskers."""
     head = blob((-1, 0), (-0.5, -0.85), (0.4, -0.75), (1.08, 0.1), (0.95, 0.5), (0, 0.85), (-0.8, 0.6))
     whiskers = [limb(((0.8, 0.35), (0.3, end)), (0.035, 0.025)) for end in (0.35, 0.7)]
-    return [
+    return (
         Part((head,), "body"),
         Part((ellipse(0.3, 0.45, 0.3, 0.22),), "body_tint"),
         Part((ellipse(1.05, 0.18, 0.13, 0.11), *whiskers), "dark"),
-        *eyes(draw, ((0.35, -0.2),), between(draw, 0.2, 0.25)),
-    ]
+    )

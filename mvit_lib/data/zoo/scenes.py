@@ -17,7 +17,7 @@ from numpy.random import Generator
 
 from mvit_lib.data.zoo.animals import ANIMALS
 from mvit_lib.data.zoo.backgrounds import Background, any_background
-from mvit_lib.data.zoo.layout import Stage
+from mvit_lib.data.zoo.layout import Stage, silhouette
 from mvit_lib.data.zoo.palettes import any_palette
 from mvit_lib.data.zoo.plants import PLANTS
 from mvit_lib.data.zoo.shapes import between, chance
@@ -113,11 +113,12 @@ def _place_animal(draw: Generator, stage: Stage, label: int, kind: str, scale: f
     """An animal at a place where it fits; it shrinks a little after every third place where it did not."""
     parts = ANIMALS[CLASSES[label]](draw)
     sprite = make_sprite(draw, label, parts, any_palette(draw, kind), scale, STEEPEST)
-    attempts = 0
-    while (placed := stage.try_animal(draw, sprite)) is None:
+    shape, attempts = silhouette(sprite), 0
+    while (placed := stage.try_animal(draw, sprite, shape)) is None:
         attempts += 1
         if attempts % 3 == 0:
             sprite = replace(sprite, scale=max(SCALES[0], 0.85 * sprite.scale))
+            shape = silhouette(sprite)
     return placed
 
 

@@ -1,11 +1,12 @@
 """The shapes that animals are put together from.
 
 The plane is that of the complex numbers: a point is x + iy with y pointing down, a closed polygon is
-complex128 [n], and turning and growing are one multiplication.
+complex128 [n], and turning and growing are one multiplication. Most shapes are a fixed matrix times the
+few numbers that make them: one call of numpy each, since for so few points calls are what takes the time.
 """
 
 from functools import lru_cache
-from math import cos, hypot, log, pi, sin
+from math import cos, log, pi, sin
 from typing import NamedTuple
 
 import numpy as np
@@ -37,26 +38,27 @@ def chance(draw: Generator, probability: float) -> bool:
 
 @lru_cache
 def _circle(n: int) -> np.ndarray:
-    return np.exp(2j * pi * np.arange(n) / n)  # [n]
+    """The unit circle, its mirror image, and ones."""
+    circle = np.exp(2j * pi * np.arange(n) / n)
+    return np.stack([circle, circle.conj(), np.ones(n)], axis=1)  # [n, 3]
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0, n: int = 24) -> np.ndarray:
     """An ellipse around (x, y), turned by `turn` radians (clockwise as seen, since y points down)."""
-    circle = _circle(n)
     # a·z + b·conj(z) stretches a circle into an ellipse.
     round_part, flat_part = (rx + ry) / 2, (rx - ry) / 2
-    outline = round_part * circle + flat_part * circle.conj()
-    return outline * complex(cos(turn), sin(turn)) + complex(x, y)  # [n]
+    direction = complex(cos(turn), sin(turn))
+    return _circle(n).dot((round_part * direction, flat_part * direction, complex(x, y)))  # [n]
 
 
 def dot(x: float, y: float, r: float) -> np.ndarray:
     """A small circle."""
-    return _circle(12) * r + complex(x, y)  # [12]
+    return _circle(12).dot((r, 0, complex(x, y)))  # [12]
 
 
 def polygon(*points: Point) -> np.ndarray:
     """The polygon with these corners."""
-    return np.array(points, dtype=np.float64).view(np.complex128)[:, 0]  # [n]
+    return np.array([complex(x, y) for x, y in points])  # [n]
 
 
 def _catmull_rom(t: np.ndarray) -> np.ndarray:
@@ -78,7 +80,7 @@ def _closed_basis(n: int, steps: int) -> np.ndarray:
 
 def blob(*points: Point) -> np.ndarray:
     """The closed smooth curve through these points (Catmull-Rom)."""
-    return _closed_basis(len(points), 5) @ polygon(*points)  # [5·n]
+    return _closed_basis(len(points), 5).dot(polygon(*points))  # [5·n]
 
 
 def symmetric(*points: Point) -> np.ndarray:
@@ -89,8 +91,6 @@ def symmetric(*points: Point) -> np.ndarray:
 @lru_cache
 def _open_basis(n: int) -> np.ndarray:
     """Places on the open curve through n points, then tangents there, as weights of the points."""
-    if n == 2:
-        return np.array([[1, 0], [0, 1], [-1, 1], [-1, 1]], dtype=np.complex128)
     steps = 4
     places = np.arange((n - 1) * steps + 1) / steps
     segment = np.minimum(places.astype(int), n - 2)
@@ -107,37 +107,61 @@ def _open_basis(n: int) -> np.ndarray:
     return np.concatenate([inner, np.gradient(inner, axis=0)]).astype(np.complex128)  # [2·m, n]
 
 
+def _around(m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The outline of a tube along m places, both [2·m + 8]: which place each of its points lies beside, and
+    where from there, if the tangent there is 1."""
+    along, end, start = np.arange(m), [m - 1] * 4, [0] * 4
+    cap = np.exp(1j * np.linspace(pi / 2, -pi / 2, 6)[1:-1])  # [4], from the left side to the right
+    sides = np.concatenate([np.full(m, 1j), cap, np.full(m, -1j), -cap])
+    return np.concatenate([along, end, along[::-1], start]), sides
+
+
 @lru_cache
-def _cap() -> np.ndarray:
-    return np.exp(1j * np.linspace(pi / 2, -pi / 2, 6)[1:-1])  # [4], from the left side to the right
+def _tube(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For the outline of a limb through n points: weights of the points for the places it lies beside and
+    for its directions from there, as long as the tangents; weights of the radii."""
+    centre, tangent = np.split(_open_basis(n), 2)  # [m, n]
+    beside, sides = _around(len(centre))
+    return centre[beside], sides[:, None] * tangent[beside], centre.real[beside]
+
+
+@lru_cache
+def _straight_tube() -> np.ndarray:
+    """For the outline of a limb through two points: weights of the first and the last point, and of the
+    steps along it that are as long as its radius at the first and at the last."""
+    beside, sides = _around(2)
+    ends = np.stack([beside == 0, beside == 1], axis=1)
+    return np.concatenate([ends, sides[:, None] * ends], axis=1)  # [12, 4]
 
 
 def limb(points: tuple[Point, ...], radii: tuple[float, ...]) -> np.ndarray:
     """A tube with round ends along the smooth curve through `points`, with its radius at each of them."""
-    basis = _open_basis(len(points))
-    m = len(basis) // 2
-    curve = basis @ polygon(*points)  # [2·m]
-    centre, tangent = curve[:m], curve[m:]
-    along = tangent * ((basis[:m] @ np.array(radii)) / np.abs(tangent))  # [m], as long as the radius
-    left, right = centre + 1j * along, centre - 1j * along
-    end, start = centre[-1] + _cap() * along[-1], centre[0] - _cap() * along[0]
-    return np.concatenate([left, end, right[::-1], start])  # [2·m + 8]
+    if len(points) == 2:
+        first, last = complex(*points[0]), complex(*points[1])
+        step = (last - first) / abs(last - first)
+        return _straight_tube().dot((first, last, step * radii[0], step * radii[1]))  # [12]
+    places, outward, radius = _tube(len(points))
+    # Two products: one large enough for BLAS to share out among threads would be far slower.
+    corners = polygon(*points)
+    outline, out = places.dot(corners), outward.dot(corners)
+    out *= radius.dot(radii) / np.abs(out)
+    outline += out
+    return outline  # [2·m + 8]
 
 
 @lru_cache
-def _leaf(peak: float) -> tuple[np.ndarray, np.ndarray]:
-    """Along, from 0 to 1 and back, and across, from -0.5 to 0.5."""
+def _leaf(peak: float) -> np.ndarray:
+    """Along, from 0 to 1 and back; across, from -0.5 to 0.5; across when bent; and ones."""
     t = np.linspace(0, 1, 11)
     half = np.sin(pi * t ** (log(0.5) / log(peak))) / 2
-    return np.concatenate([t, t[-2:0:-1]]), np.concatenate([half, -half[-2:0:-1]])
+    along, across = np.concatenate([t, t[-2:0:-1]]), np.concatenate([half, -half[-2:0:-1]])
+    return np.stack([along, 1j * across, 1j * along**2, np.ones(20)], axis=1)  # [20, 4]
 
 
 def leaf(base: Point, tip: Point, width: float, peak: float = 0.5, bend: float = 0.0) -> np.ndarray:
     """A pointed oval from base to tip, widest at the fraction `peak`, its tip bent by `bend` lengths."""
     axis = complex(tip[0] - base[0], tip[1] - base[1])
-    along, across = _leaf(peak)
-    side = across * (width / hypot(axis.real, axis.imag)) + bend * along**2
-    return (along + 1j * side) * axis + complex(*base)  # [20]
+    return _leaf(peak).dot((axis, axis * (width / abs(axis)), axis * bend, complex(*base)))  # [20]
 
 
 def toward(base: Point, length: float, angle: float) -> Point:
@@ -152,9 +176,15 @@ def placed(outline: np.ndarray, x: float, y: float, size: float, turn: float = 0
 
 def shrunk(outline: np.ndarray, factor: float) -> np.ndarray:
     """The outline, made smaller around its mean point."""
-    return outline * factor + outline.mean() * (1 - factor)
+    return outline * factor + outline.sum() * ((1 - factor) / len(outline))
 
 
 def mirrored(outline: np.ndarray, factor: float = 1.0) -> np.ndarray:
     """The outline on the other side of the line x = 0, `factor` times as far away from it."""
     return 1j * outline.imag - factor * outline.real
+
+
+def bounds(points: np.ndarray) -> tuple[float, float, float, float]:
+    """The least x and y and the largest x and y."""
+    x_and_y = np.array((points.real, points.imag))
+    return (*x_and_y.min(1).tolist(), *x_and_y.max(1).tolist())
