@@ -65,6 +65,18 @@ def test_an_endless_function_is_stopped_and_the_notebook_lives_on(wait, monkeypa
     assert "✓" in capsys.readouterr().out
 
 
+def test_the_limit_holds_where_interrupts_are_ignored(monkeypatch, capsys):
+    """As in a kernel whose server was started in the background with nohup."""
+    monkeypatch.setattr(engine, "time_limit", lambda: guard.time_limit(0.3))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        check("99.1", lambda x: time.sleep(3))
+        assert "it ran for 0.3 s" in capsys.readouterr().out
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_the_limit_is_ten_seconds():
     assert guard.SECONDS == 10
 

@@ -38,6 +38,9 @@ def time_limit(seconds: float = SECONDS) -> Iterator[None]:
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
+    # Programs started in the background of a shell ignore interrupts: here they must not.
+    ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler) if ignored else None
     timer.start()
     try:
         yield
@@ -49,6 +52,8 @@ def time_limit(seconds: float = SECONDS) -> Iterator[None]:
         with lock:
             over.set()
         timer.cancel()
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def _interrupt_main() -> None:
