@@ -4,6 +4,7 @@ Every comparison runs in turns in one process; ratios are medians over rounds wi
 """
 
 import csv
+import json
 import os
 import socket
 import statistics
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -29,6 +31,7 @@ from mvit_lib.train.tasks import Classify
 
 HERE = Path(__file__).resolve().parent
 SIZE, BATCH, IMAGES = 128, 64, 1280
+SAID = "measured:"  # what a process of its own prints before its numbers
 MULTI_SCALE = (80, 96, 128, 144, 160)
 RECIPE = Recipe.small(epochs=100, batch=BATCH, size=SIZE)
 
@@ -110,6 +113,22 @@ def drawing(animals: tuple[int, int], scenes: int = 300) -> float:
     return scenes / (time.process_time() - start)
 
 
+def print_core_rates() -> None:
+    """Run by a process of its own with one thread, since CPU time of a thread that waits counts too."""
+    rows = []
+    for name, multi_scale in (("128 px", False), ("multi-scale", True)):
+        found = sorted(loading(multi_scale))
+        note = "images per CPU second of one core"
+        rows.append(
+            (f"loading and augmentation, {name}", statistics.median(found), found[0], found[-1], note)
+        )
+    for animals in ((1, 1), (1, 6)):
+        found = sorted(drawing(animals) for _ in range(3))
+        what = f"drawing, {animals[0]} to {animals[1]} animals"
+        rows.append((what, found[1], found[0], found[-1], "scenes per CPU second of one core"))
+    print(SAID, json.dumps(rows))
+
+
 def sampler_seconds() -> float:
     """Seconds that the sampler takes for one ImageNet epoch on one of 8 ranks."""
     sampler = MultiScaleSampler(1_281_167, rank=3, world_size=8)
@@ -135,7 +154,7 @@ def rank_rate() -> None:
         epoch()
         seconds = [epoch() for _ in range(3)]
         if rank_and_size()[0] == 0:
-            print("RATE", IMAGES / statistics.median(seconds))
+            print(SAID, json.dumps(IMAGES / statistics.median(seconds)))
 
 
 def distributed(ranks: int, threads: int) -> float:
@@ -146,15 +165,19 @@ def distributed(ranks: int, threads: int) -> float:
     env = os.environ | {"OMP_NUM_THREADS": str(threads)}
     if ranks > 1:
         env |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, __file__, "--rank"]
-    started = [
-        subprocess.Popen(
-            command, env=env | ({"RANK": str(r)} if ranks > 1 else {}), stdout=subprocess.PIPE, text=True
-        )
-        for r in range(ranks)
-    ]
-    said = [process.communicate()[0] for process in started]
-    return float(said[0].split("RATE")[1])
+    ranks_env = [env | ({"RANK": str(r)} if ranks > 1 else {}) for r in range(ranks)]
+    return said_by([start("--rank", env) for env in ranks_env])
+
+
+def start(role: str, env: dict[str, str]) -> subprocess.Popen:
+    """This file as a process of its own, in another role."""
+    return subprocess.Popen([sys.executable, __file__, role], env=env, stdout=subprocess.PIPE, text=True)
+
+
+def said_by(processes: list[subprocess.Popen]) -> Any:
+    """What the first of them prints after SAID, when all have ended."""
+    outputs = [process.communicate()[0] for process in processes]
+    return json.loads(outputs[0].rpartition(SAID)[2])
 
 
 def measure() -> list[dict[str, object]]:
@@ -174,12 +197,8 @@ def measure() -> list[dict[str, object]]:
     add("epoch time, multi-scale / fixed", *ratio(turns["multi"], turns["fixed"]))
     shares = [predicted(multi.sampler(IMAGES), e) / predicted(RECIPE.sampler(IMAGES), e) for e in range(1, 8)]
     add("the same, predicted from multiply-accumulates", statistics.median(shares))
-    for name in (False, True):
-        found = sorted(loading(multi_scale=name))
-        what = "loading and augmentation, multi-scale" if name else "loading and augmentation, 128 px"
-        add(what, statistics.median(found), found[0], found[-1], "images per CPU second")
-    for animals in ((1, 1), (1, 6)):
-        add(f"drawing, {animals[0]} to {animals[1]} animals", drawing(animals), note="scenes per CPU second")
+    for row in said_by([start("--core", os.environ | {"OMP_NUM_THREADS": "1"})]):
+        add(*row)
     add("sampler, one ImageNet epoch", sampler_seconds(), note="seconds on one of 8 ranks")
     rates = {(r, t): distributed(r, t) for r, t in ((1, 1), (1, 2), (2, 1))}
     for (ranks, threads), rate in rates.items():
@@ -222,6 +241,6 @@ def main(about: dict[str, str]) -> None:
     print(text)
 
 
-if __name__ == "__main__" and sys.argv[1:] == ["--rank"]:
+if __name__ == "__main__":
     keep_freed_pages()
-    rank_rate()
+    {"--rank": rank_rate, "--core": print_core_rates}[sys.argv[1]]()

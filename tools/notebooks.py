@@ -63,7 +63,9 @@ def write_addresses() -> None:
 def execute(path: Path) -> None:
     """Run a notebook from top to bottom and store it with its outputs and minimal metadata."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, timeout=120, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}
+    )
     client.execute()
     notebook.metadata = KERNEL
     for cell in notebook.cells:

@@ -9,7 +9,7 @@ from PIL import Image
 from mvit_lib.data.items import COLLATES, Items
 from mvit_lib.data.zoo.cache import SceneCache, Series
 from mvit_lib.data.zoo.render import render
-from mvit_lib.data.zoo.scenes import CLASSES, MOST_ANIMALS, SCALES, SPLITS, Scene, any_scene, first_label
+from mvit_lib.data.zoo.scenes import CLASSES, MOST_ANIMALS, SCALES, SPLITS, Scene, any_scene
 from mvit_lib.patches import Pair, as_pair
 from mvit_lib.transforms import Boxes, Sample, Transform
 
@@ -87,7 +87,7 @@ class PixelZoo(Items):
         source = self._cache if self._cache is not None and size == self.size else None
         picture = source.read(index) if source else render(self.scene(index), *size)
         if self.task == "classify":
-            return Sample(picture.image, label=first_label(self.split, self.seed, index))
+            return Sample(picture.image, label=int(picture.labels[0]) - 1)
         if self.task == "segment":
             return Sample(picture.image, mask=Image.fromarray(picture.mask))
         crowd = np.zeros(len(picture.labels), dtype=bool)
