@@ -1,7 +1,9 @@
-"""What the three networks share: checked input, named classes, `predict`, folding for inference."""
+"""What the networks share: checked input, named classes, `predict`, folding for inference."""
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Self
 
@@ -59,8 +61,42 @@ def check_images(x: Tensor, smallest: int) -> None:
         )
 
 
-class Classifier(nn.Module):
-    """Base of the networks: RGB float images [B, 3, H, W] in [0, 1] -> logits [B, num_classes].
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Every module in eval mode inside, and in its own mode again after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+class Network(nn.Module):
+    """Base of all that can be trained and saved: `classes` names the outputs, `eval_transform` the size."""
+
+    classes: tuple[str, ...]
+    eval_transform: EvalTransform
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether its BatchNorms were folded by `fuse`."""
+        pairs = (module.norm for module in self.modules() if isinstance(module, ConvNormAct))
+        return any(isinstance(norm, nn.Identity) for norm in pairs)
+
+    def fuse(self) -> Self:
+        """A copy for inference: eval mode, every BatchNorm folded into its convolution.
+
+        The model itself stays as it is. Outputs agree within 1e-5 of their size (fp32).
+        """
+        fused = copy.deepcopy(self).eval()
+        fold_batchnorm(fused)
+        return fused
+
+
+class Classifier(Network):
+    """Base of the classifiers: RGB float images [B, 3, H, W] in [0, 1] -> logits [B, num_classes].
 
     `config` is the frozen dataclass it was built from, `classes` names the outputs and
     `eval_transform` is the crop that `preprocess` takes.
@@ -86,31 +122,11 @@ class Classifier(nn.Module):
         if not self.classes or k < 1:
             raise ValueError(f"cannot name {k} of {len(self.classes)} classes")
         parameter = next(self.parameters())
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            logits = self(self.preprocess(image).to(parameter.device, parameter.dtype))
-        finally:
-            for module, training in modes:
-                module.training = training
+        with evaluating(self):
+            logits = self(self.preprocess(image).to(parameter.device, parameter.dtype))  # [1, num_classes]
         best = logits[0].float().softmax(0).topk(min(k, len(self.classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [(self.classes[i], p) for i, p in pairs]
-
-    @property
-    def is_fused(self) -> bool:
-        """Whether its BatchNorms were folded by `fuse`."""
-        pairs = (module.norm for module in self.modules() if isinstance(module, ConvNormAct))
-        return any(isinstance(norm, nn.Identity) for norm in pairs)
-
-    def fuse(self) -> Self:
-        """A copy for inference: eval mode, every BatchNorm folded into its convolution.
-
-        The model itself stays as it is. Logits agree within 1e-5 (fp32).
-        """
-        fused = copy.deepcopy(self).eval()
-        fold_batchnorm(fused)
-        return fused
 
 
 class ConvBackbone(Classifier):

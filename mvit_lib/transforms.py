@@ -95,6 +95,14 @@ class Resize:
         return crop_and_resize(sample, (0, 0, *sample.image.size), size)
 
 
+@dataclass(frozen=True)
+class ResizeImage:
+    """The picture stretched to the size (bilinear), its mask as it is: an evaluation at the mask's size."""
+
+    def __call__(self, sample: Sample, size: tuple[int, int], draw: random.Random) -> Sample:
+        return replace(Resize()(replace(sample, mask=None), size, draw), mask=sample.mask)
+
+
 def crop_and_resize(sample: Sample, crop: tuple[float, float, float, float], size: tuple[int, int]) -> Sample:
     """Cut out crop = (x0, y0, x1, y1) in pixels and stretch it to size = (height, width).
 

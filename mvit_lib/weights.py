@@ -17,7 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mvit_lib.classifier import Classifier
+from mvit_lib.classifier import Classifier, ConvBackbone, Network
+from mvit_lib.heads import DeepLabV3, SSDLite
+from mvit_lib.heads.head import Head
 from mvit_lib.layouts import State, convert_state_dict, detect_layout
 from mvit_lib.mobilenet import MobileNetV2
 from mvit_lib.mobilevit import XS, XXS, MobileViT, MobileViTConfig, S
@@ -26,6 +28,7 @@ from mvit_lib.vit import ViT, ViTConfig
 
 __all__ = [
     "convert_state_dict",
+    "load_backbone",
     "load_state",
     "load_weights",
     "save_weights",
@@ -43,24 +46,25 @@ ARCHITECTURES = {
 }
 
 
-def save_weights(model: Classifier, path: str | Path, dtype: torch.dtype | None = None) -> None:
+HEADS: dict[str, type[Head]] = {"SSDLite": SSDLite, "DeepLabV3": DeepLabV3}
+
+
+def save_weights(model: Network, path: str | Path, dtype: torch.dtype | None = None) -> None:
     """Write a model to a safetensors file, with all that is needed to build it again as metadata.
 
     dtype: stores floating-point tensors in this type (float16 halves the file).
     Raises: ValueError if the model is not one of the course's networks or was fused, `classes` does not
     name every output, dtype is no floating-point type, or a number does not fit into it.
     """
-    if type(model).__name__ not in ARCHITECTURES:
-        raise ValueError(f"cannot save a {type(model).__name__}: expected {list(ARCHITECTURES)}")
+    if type(model).__name__ not in (ARCHITECTURES | HEADS):
+        raise ValueError(f"cannot save a {type(model).__name__}: expected {[*ARCHITECTURES, *HEADS]}")
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"cannot store weights as {dtype}: expected a floating-point type")
-    if len(model.classes) != model.config.num_classes:
-        raise ValueError(f"{len(model.classes)} classes named for {model.config.num_classes} outputs")
+    if len(model.classes) != _outputs(model):
+        raise ValueError(f"{len(model.classes)} classes named for {_outputs(model)} outputs")
     if model.is_fused:
         raise ValueError("cannot save a fused model: save the model it was made from")
-    description = {
-        "architecture": type(model).__name__,
-        "config": asdict(model.config),
+    description = _architecture(model) | {
         "classes": model.classes,
         "eval_transform": asdict(model.eval_transform),
         "colour_order": "RGB",
@@ -77,13 +81,14 @@ def save_weights(model: Classifier, path: str | Path, dtype: torch.dtype | None 
 
 def load_weights(
     name_or_path: str | Path, *, num_classes: int | None = None, map_location: str | torch.device = "cpu"
-) -> Classifier:
+) -> Network:
     """Build a model in eval mode from a shipped name, a file, a folder or a Hugging Face repository.
 
-    name_or_path: a file written by `save_weights`; a checkpoint of MobileViT as transformers, timm or
-    the official code name its tensors (.safetensors, .pt, .bin); a folder written by transformers'
-    `save_pretrained`; or a repository such as "apple/mobilevit-small" (needs the extra "hub").
-    num_classes: another number of classes starts a new classifier, and says so.
+    name_or_path: a file written by `save_weights`; a checkpoint of MobileViT or DeepLabV3 as
+    transformers, timm or the official code name its tensors (.safetensors, .pt, .bin); a folder written
+    by transformers' `save_pretrained`; or a repository such as "apple/mobilevit-small" (needs the extra
+    "hub"). num_classes: another number of outputs (a head's with the background) starts a new
+    classifier, and says so.
 
     Raises: FileNotFoundError if there is nothing of that name; ValueError if the file is damaged, is
     no MobileViT, wants to run code, or its tensors do not fit, naming those that are missing,
@@ -103,13 +108,31 @@ def load_weights(
             f"no weights called {str(name_or_path)!r}: expected a file, a folder, a Hugging Face "
             f"repository such as 'apple/mobilevit-small', or one of {shipped_names()}"
         )
-    old = model.config.num_classes
+    old = _outputs(model)
     if num_classes is not None and num_classes != old:
-        model, state = _with_new_classifier(model, state, num_classes)
+        renew = _with_new_outputs if isinstance(model, Head) else _with_new_classifier
+        model, state = renew(model, state, num_classes)
     load_state(model, state, str(name_or_path))
-    if model.config.num_classes != old:
+    if _outputs(model) != old:
         print(f"new classifier: {num_classes} classes in place of {old}, not trained yet")
     return model.to(map_location).eval()
+
+
+def load_backbone(name_or_path: str | Path, output_stride: int = 32) -> ConvBackbone:
+    """The network behind a classifier's or a head's weights, without either, at this output stride.
+
+    Raises: ValueError if it is a ViT, which is no backbone for a head; and as `load_weights`.
+    """
+    model = load_weights(name_or_path)
+    if isinstance(model, Head):
+        model = model.backbone
+    if not isinstance(model, ConvBackbone):
+        raise ValueError(f"{name_or_path} is a {type(model).__name__}: expected a MobileViT or MobileNetV2")
+    config = replace(model.config, num_classes=0, output_stride=output_stride)
+    backbone = ARCHITECTURES[type(model).__name__](asdict(config)).eval()
+    parts = ("expand.", "classifier.")
+    backbone.load_state_dict({n: t for n, t in model.state_dict().items() if not n.startswith(parts)})
+    return backbone
 
 
 def shipped_names() -> list[str]:
@@ -135,6 +158,34 @@ def load_state(model: nn.Module, state: State, source: str) -> None:
     if found:
         raise ValueError(f"{source} does not fit {type(model).__name__}: " + "; ".join(found))
     model.load_state_dict(state)
+
+
+def _architecture(model: Network) -> dict[str, Any]:
+    """What a file says of a network's build; `_build` reads it."""
+    about: dict[str, Any] = {"architecture": type(model).__name__}
+    if isinstance(model, Head):
+        return about | {"num_classes": model.num_classes, "backbone": _architecture(model.backbone)}
+    return about | {"config": asdict(model.config)}
+
+
+def _build(about: dict[str, Any]) -> Network:
+    if "backbone" in about:
+        return HEADS[about["architecture"]](_build(about["backbone"]), about["num_classes"])
+    return ARCHITECTURES[about["architecture"]](_tuples(about["config"]))
+
+
+def _outputs(model: Network) -> int:
+    """How many classes it tells apart, a head's background among them."""
+    return model.num_classes if isinstance(model, Head) else model.config.num_classes
+
+
+def _with_new_outputs(model: Head, state: State, num_classes: int) -> tuple[Head, State]:
+    """The same head for `num_classes`; what has another shape for it starts afresh in model and state."""
+    fresh = type(model)(_build(_architecture(model.backbone)), num_classes)
+    fresh.eval_transform = model.eval_transform
+    old, start = model.state_dict(), fresh.state_dict()
+    new = {name: start[name] for name in start if start[name].shape != old[name].shape}
+    return fresh, dict(state) | new
 
 
 def _with_new_classifier(model: Classifier, state: State, num_classes: int) -> tuple[Classifier, State]:
@@ -169,7 +220,7 @@ def set_formula_weights(model: nn.Module) -> None:
 # Reading files
 
 
-def _read(path: Path) -> tuple[Classifier, State]:
+def _read(path: Path) -> tuple[Network, State]:
     """Network and tensors of a file or folder; whatever is wrong with it is a ValueError with its name."""
     try:
         return _read_transformers_folder(path) if path.is_dir() else _read_file(path)
@@ -181,14 +232,14 @@ def _read(path: Path) -> tuple[Classifier, State]:
         raise ValueError(f"{path.name} describes no network of this library: {error!r}") from error
 
 
-def _read_file(path: Path) -> tuple[Classifier, State]:
+def _read_file(path: Path) -> tuple[Network, State]:
     state, metadata = _read_tensors(path)
     if "mvit_lib" not in metadata:
         return _from_foreign_state(state, path.name)
     about = json.loads(metadata["mvit_lib"])
-    if about["colour_order"] != "RGB" or len(about["classes"]) != about["config"]["num_classes"]:
+    model = _build(about)
+    if about["colour_order"] != "RGB" or len(about["classes"]) != _outputs(model):
         raise ValueError("expected RGB weights and a name for every class")
-    model = ARCHITECTURES[about["architecture"]](_tuples(about["config"]))
     model.classes = tuple(about["classes"])
     model.eval_transform = EvalTransform(**about["eval_transform"])
     return model, state
@@ -220,29 +271,42 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return dict(state), {}
 
 
-def _from_foreign_state(state: State, source: str) -> tuple[Classifier, State]:
-    """A MobileViT XXS, XS or S whose tensors carry another library's names."""
+def _from_foreign_state(state: State, source: str) -> tuple[Network, State]:
+    """A MobileViT XXS, XS or S, or a DeepLabV3 on one, whose tensors carry another library's names."""
     converted = convert_state_dict(state, detect_layout(state, source))
-    width = converted["layer_3.1.norm.weight"].shape[0] if "layer_3.1.norm.weight" in converted else 0
+    is_deeplab = any(name.startswith("aspp.") for name in converted)
+    norm = "backbone." * is_deeplab + "layer_3.1.norm.weight"
+    width = converted[norm].shape[0] if norm in converted else 0
     configs = {config.dims[0]: config for config in (XXS, XS, S)}
     if width not in configs:
         raise ValueError(f"{source} is no MobileViT-XXS, XS or S: width {width} in layer_3")
     classes = converted.get("classifier.bias", torch.empty(0)).shape[0]
-    if not classes:
-        converted = {name: t for name, t in converted.items() if not name.startswith("expand.")}
-    return MobileViT(replace(configs[width], num_classes=classes)), converted
+    if is_deeplab:
+        return _deeplab_on(configs[width], classes), _without_expand(converted)
+    return MobileViT(replace(configs[width], num_classes=classes)), _without_expand(converted, not classes)
 
 
-def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
+def _deeplab_on(config: MobileViTConfig, num_classes: int) -> DeepLabV3:
+    stride = min(16, config.output_stride)
+    return DeepLabV3(MobileViT(replace(config, num_classes=0, output_stride=stride)), num_classes)
+
+
+def _without_expand(state: State, is_so: bool = True) -> State:
+    """Networks without classifier have no last expansion; other libraries store it all the same."""
+    names = ("expand.", "backbone.expand.")
+    return {name: t for name, t in state.items() if not (is_so and name.startswith(names))}
+
+
+def _read_transformers_folder(folder: Path) -> tuple[Network, State]:
     """What transformers' `save_pretrained` wrote, or a repository of the same shape."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise FileNotFoundError(f"{folder} holds no config.json")
     about = json.loads(config_file.read_text(encoding="utf-8"))
-    if about.get("model_type") != "mobilevit" or "Segmentation" in str(about.get("architectures")):
+    if about.get("model_type") != "mobilevit":
         raise ValueError(
-            f"{folder.name} holds a {about.get('architectures') or about.get('model_type')}: "
-            "expected MobileViTForImageClassification"
+            f"{folder.name} holds a {about.get('architectures') or about.get('model_type')}: expected "
+            "MobileViTForImageClassification or MobileViTForSemanticSegmentation"
         )
     names = ("model.safetensors", "pytorch_model.bin")
     weights = next((folder / name for name in names if (folder / name).is_file()), None)
@@ -252,21 +316,26 @@ def _read_transformers_folder(folder: Path) -> tuple[Classifier, State]:
     pixels = json.loads(preprocessor.read_text(encoding="utf-8")) if preprocessor.is_file() else {}
     is_bgr = pixels.get("do_flip_channel_order", True)
     state = convert_state_dict(_read_tensors(weights)[0], "hf", flip_stem=is_bgr)
-    has_head = "classifier.bias" in state
-    model = MobileViT(_config_of(about, state["classifier.bias"].shape[0] if has_head else 0))
-    if not has_head:
-        state = {name: t for name, t in state.items() if not name.startswith("expand.")}
+    classes = state["classifier.bias"].shape[0] if "classifier.bias" in state else 0
+    if any(name.startswith("aspp.") for name in state):
+        model: Network = _deeplab_on(_config_of(about, classes), classes)
+    else:
+        model = MobileViT(_config_of(about, classes))
     labels = {int(key): name for key, name in about.get("id2label", {}).items()}
-    if has_head and len(labels) == model.config.num_classes:
-        model.classes = tuple(labels[i] for i in range(len(labels)))
+    if classes and len(labels) == classes:
+        model.classes = tuple(labels[i] for i in range(classes))
     if pixels:
         model.eval_transform = EvalTransform(pixels["size"]["shortest_edge"], pixels["crop_size"]["height"])
-    return model, state
+    return model, _without_expand(state, isinstance(model, Head) or not classes)
 
 
 def _config_of(about: Mapping[str, Any], num_classes: int) -> MobileViTConfig:
     """transformers' config.json in our words; ValueError if it asks for another function."""
-    for name, ours in {"layer_norm_eps": 1e-5, "hidden_act": "silu", "qkv_bias": True}.items():
+    ours_are = {
+        "layer_norm_eps": 1e-5, "hidden_act": "silu", "qkv_bias": True, "aspp_out_channels": 256,
+        "atrous_rates": [6, 12, 18],
+    }  # fmt: skip
+    for name, ours in ours_are.items():
         if about.get(name, ours) != ours:
             raise ValueError(f"{name}={about[name]!r} is another network: expected {ours!r}")
     return MobileViTConfig(

@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "layers": 1, "patches": 1, "memory": 1,
     "transforms": 2, "augment": 2, "classifier": 2, "vit": 2, "mobilenet": 2, "mobilevit": 2,
-    "heads": 3, "data": 3, "layouts": 3, "weights": 3, "attention": 3, "cost": 3,
+    "heads": 3, "data": 3, "layouts": 3, "weights": 3, "attention": 3, "attention_reading": 3, "cost": 3,
     "train": 4, "look": 5, "export": 5, "course": 6,
 }  # fmt: skip
 
@@ -96,9 +96,9 @@ def test_small_means_small():
                 doc = node.body[0] if ast.get_docstring(node) else None
                 body = node.end_lineno - node.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
                 assert body <= 40, f"{path.name}: {node.name} has {body} lines"
-    # The drawings of PixelZoo are content, like the figures and the exercises.
+    # Three tasks with their metrics, conversion and distributed training; PixelZoo's drawings are content.
     outside = [p for p in FILES if room(p) not in ("course", "look") and p.parent.name != "zoo"]
-    assert sum(map(code_lines, outside)) <= 4000
+    assert sum(map(code_lines, outside)) <= 5000
 
 
 def test_every_public_thing_has_a_docstring():

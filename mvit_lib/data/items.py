@@ -95,8 +95,10 @@ def _detect(items: Sequence[tuple[Tensor, dict[str, Any]]]) -> tuple[Tensor, lis
     return _stack([image for image, _ in items]), [target for _, target in items]
 
 
-def _segment(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    return _stack([image for image, _ in items]), torch.stack([mask for _, mask in items])
+def _segment(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | list[Tensor]]:
+    masks = [mask for _, mask in items]
+    same = len({mask.shape for mask in masks}) == 1
+    return _stack([image for image, _ in items]), torch.stack(masks) if same else masks
 
 
 COLLATES = {"classify": _classify, "detect": _detect, "segment": _segment}
@@ -105,7 +107,8 @@ COLLATES = {"classify": _classify, "detect": _detect, "segment": _segment}
 def collate(task: str) -> Callable[[Sequence[tuple[Tensor, Any]]], tuple[Tensor, Any]]:
     """The function that makes a batch of a task's items, for DataLoader(collate_fn=…).
 
-    Images become [B, 3, H, W]; classes int64 [B]; masks int64 [B, H, W]; boxes stay a list of B dicts.
+    Images become [B, 3, H, W]; classes int64 [B]; masks int64 [B, H, W], or a list of them where their
+    sizes differ; boxes stay a list of B dicts.
     Raises: ValueError if the task is not "classify", "detect" or "segment".
     """
     if task not in COLLATES:

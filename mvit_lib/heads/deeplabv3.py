@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from mvit_lib.classifier import ConvBackbone
+from mvit_lib.classifier import ConvBackbone, evaluating
+from mvit_lib.heads.head import Head
 from mvit_lib.layers import ConvNormAct, Dropout, init_weights
-from mvit_lib.transforms import EvalTransform, image_to_tensor, to_rgb
+from mvit_lib.transforms import to_rgb
 
 
 class ASPP(nn.Module):
@@ -49,13 +50,13 @@ class ASPP(nn.Module):
         return self.dropout(self.project(torch.cat(branches, dim=1)))  # [B, channels, H, W]
 
 
-class DeepLabV3(nn.Module):
+class DeepLabV3(Head):
     """A backbone, ASPP on its layer_5, and a 1×1 convolution that names the class of every pixel.
 
     The official network is MobileViT with `output_stride=16`: 1,854,853, 2,944,069 and 6,357,941
     parameters for XXS, XS and S with 21 classes. Stride 8 looks twice as closely, with the same rates.
-    `classes` names the outputs, 0 is the background. `eval_transform.crop` is the side of the square to
-    which `segment` stretches a picture.
+    `classes` names the outputs. `eval_transform.crop` is the side of the square to which `segment`
+    stretches a picture.
 
     Shape: RGB float images [B, 3, H, W] in [0, 1] -> logits [B, num_classes, H, W].
     In training B must be at least 2: BatchNorm cannot normalise the single mean of a single image.
@@ -65,20 +66,7 @@ class DeepLabV3(nn.Module):
     """
 
     def __init__(self, backbone: ConvBackbone, num_classes: int = 21) -> None:
-        super().__init__()
-        if not isinstance(backbone, ConvBackbone):
-            raise TypeError(f"expected a MobileViT or MobileNetV2, got {type(backbone).__name__}")
-        config = backbone.config
-        if config.num_classes != 0:
-            raise ValueError(f"backbone with num_classes={config.num_classes}: build it with num_classes=0")
-        if config.output_stride not in (8, 16):
-            raise ValueError(f"backbone with output_stride={config.output_stride}: expected 16 or 8")
-        if num_classes < 2:
-            raise ValueError(f"num_classes={num_classes}: expected at least 2, the first is the background")
-        self.classes = ("background", *(f"class {i}" for i in range(1, num_classes)))
-        self.eval_transform = EvalTransform(resize=512, crop=512)
-
-        self.backbone = backbone
+        super().__init__(backbone, num_classes, output_strides=(16, 8), side=512)
         self.aspp = ASPP(backbone.feature_info["layer_5"][0]).apply(init_weights)
         self.dropout = nn.Dropout2d(0.1)
         self.classifier = nn.Conv2d(256, num_classes, 1)
@@ -108,20 +96,17 @@ class DeepLabV3(nn.Module):
         whatever mode the model is in, and leaves the mode as it was.
         """
         image = to_rgb(image)
-        side = self.eval_transform.crop
-        x = image_to_tensor(image.resize((side, side), Image.Resampling.BILINEAR))[None]  # [1, 3, S, S]
-        parameter = next(self.parameters())
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with torch.inference_mode():
-                logits = self(x.to(parameter.device, parameter.dtype))  # [1, num_classes, S, S]
-        finally:
-            for module, training in modes:
-                module.training = training
-        found = logits.argmax(1, keepdim=True).float().cpu()  # [1, 1, S, S]
-        found = F.interpolate(found, (image.height, image.width), mode="nearest-exact")  # [1, 1, H, W]
-        return Segmentation(image, found[0, 0].long(), self.classes)
+        with evaluating(self), torch.inference_mode():
+            logits = self(self.preprocess(image))  # [1, num_classes, S, S]
+        mask = resize_mask(logits[0].argmax(0).cpu(), (image.height, image.width))  # [H, W]
+        return Segmentation(image, mask, self.classes)
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Classes [S, S] stretched to size = (H, W), the nearest pixel's each: int64 [H, W]."""
+    if tuple(mask.shape) == size:
+        return mask
+    return F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0].long()  # [H, W]
 
 
 @dataclass(frozen=True, eq=False)

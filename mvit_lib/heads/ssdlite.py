@@ -1,7 +1,6 @@
 """SSDLite (Liu et al. 2016, Sandler et al. 2018): boxes around objects, all in one look at the picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,10 +9,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from mvit_lib.classifier import ConvBackbone
+from mvit_lib.classifier import ConvBackbone, evaluating
 from mvit_lib.heads.boxes import decode, encode, make_anchors, match, nms
+from mvit_lib.heads.head import Head
 from mvit_lib.layers import ConvNormAct
-from mvit_lib.transforms import EvalTransform, image_to_tensor, to_rgb
+from mvit_lib.transforms import to_rgb
 
 # Of the first five maps; the sixth is one pixel for the whole image.
 STRIDES = (16, 32, 64, 128, 256)
@@ -36,7 +36,7 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-class SSDLite(nn.Module):
+class SSDLite(Head):
     """A backbone, four more maps on top of it, and a light convolution on each of the six that answers.
 
     At every anchor (`ssd_anchors`) it says how to bend it into a box, and of which class that is; 0 is
@@ -53,21 +53,7 @@ class SSDLite(nn.Module):
     """
 
     def __init__(self, backbone: ConvBackbone, num_classes: int = 81) -> None:
-        super().__init__()
-        if not isinstance(backbone, ConvBackbone):
-            raise TypeError(f"expected a MobileViT or MobileNetV2, got {type(backbone).__name__}")
-        config = backbone.config
-        if config.num_classes != 0:
-            raise ValueError(f"backbone with num_classes={config.num_classes}: build it with num_classes=0")
-        if config.output_stride != 32:
-            raise ValueError(f"backbone with output_stride={config.output_stride}: expected 32")
-        if num_classes < 2:
-            raise ValueError(f"num_classes={num_classes}: expected at least 2, the first is the background")
-        self.num_classes = num_classes
-        self.classes = ("background", *(f"class {i}" for i in range(1, num_classes)))
-        self.eval_transform = EvalTransform(resize=320, crop=320)
-
-        self.backbone = backbone
+        super().__init__(backbone, num_classes, output_strides=(32,), side=320)
         (c4, _), (c5, _) = (backbone.feature_info[stage] for stage in ("layer_4", "layer_5"))
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(128, 64, 1, bias=False), nn.ReLU())
         self.extra_layers = nn.ModuleList(
@@ -108,7 +94,7 @@ class SSDLite(nn.Module):
         it is cut at the image's border. The default finds all that COCO's average precision counts.
         Runs in eval mode whatever mode the model is in, and leaves the mode as it was.
         """
-        with _evaluating(self):
+        with evaluating(self):
             loc, logits = self(images)
         height, width = images.shape[-2:]
         boxes = decode(loc.float(), ssd_anchors((height, width)).to(loc.device))  # [B, A, 4]
@@ -136,15 +122,10 @@ class SSDLite(nn.Module):
         0 … 1. iou_threshold: of two boxes of a class whose IoU is above it, the worse is dropped. top_k:
         the most boxes of a class.
         """
-        image, side = to_rgb(image), self.eval_transform.crop
-        x = image_to_tensor(image.resize((side, side), Image.Resampling.BILINEAR))[None]  # [1, 3, S, S]
-        parameter = next(self.parameters())
-        (found,) = self.find(
-            x.to(parameter.device, parameter.dtype),
-            min_score=min_score,
-            iou_threshold=iou_threshold,
-            top_k=top_k,
-        )
+        image = to_rgb(image)
+        rules = {"min_score": min_score, "iou_threshold": iou_threshold, "top_k": top_k}
+        (found,) = self.find(self.preprocess(image), **rules)
+        side = self.eval_transform.crop
         boxes = found.boxes.double().cpu() / side * torch.tensor(image.size * 2)  # [n, 4]
         rows = zip(found.labels.tolist(), found.scores.tolist(), boxes.tolist(), strict=True)
         return [Detection(self.classes[label], score, tuple(box)) for label, score, box in rows]
@@ -221,15 +202,3 @@ def _init(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode inside, and in its own mode again after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -12,21 +12,26 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from mvit_lib.classifier import Classifier
-from mvit_lib.data import ImageFolder, PixelZoo
+from mvit_lib.classifier import Network
+from mvit_lib.data import CocoDetection, ImageFolder, PixelZoo, VOCDetection, VOCSegmentation
 from mvit_lib.data.download import DATASETS, fetch
 from mvit_lib.data.folders import split_by_hash
+from mvit_lib.heads import DeepLabV3, SSDLite
+from mvit_lib.heads.head import Head
 from mvit_lib.layers import init_weights
 from mvit_lib.memory import keep_freed_pages
 from mvit_lib.mobilenet import MobileNetV2
 from mvit_lib.mobilevit import mobilevit_s, mobilevit_xs, mobilevit_xxs
+from mvit_lib.train.average_precision import DetectionResult
 from mvit_lib.train.distributed import process_group, rank_and_size
 from mvit_lib.train.loop import evaluate, fit, freeze
 from mvit_lib.train.plan import plan
 from mvit_lib.train.recipe import Recipe
 from mvit_lib.train.tasks import TASKS
-from mvit_lib.weights import load_weights
+from mvit_lib.weights import load_backbone, load_weights
 
+# Task -> its head and the output stride that it asks of the backbone.
+HEADS: dict[str, tuple[type[Head], int]] = {"detect": (SSDLite, 32), "segment": (DeepLabV3, 16)}
 MODELS = {"xxs": mobilevit_xxs, "xs": mobilevit_xs, "s": mobilevit_s, "mobilenetv2": MobileNetV2}
 DESCRIPTION = """\
 Train a network on your images, or on PixelZoo, which draws its own.
@@ -36,9 +41,10 @@ Train a network on your images, or on PixelZoo, which draws its own.
   start from trained weights: … --init pixelzoo-xxs   (and --freeze backbone: only the classifier learns)
   several processes:         torchrun --nproc-per-node 8 -m mvit_lib.train …
 
-A folder holds one folder of images per class, or train/ and val/ (or test/) with one folder per class
-each. Instead of a folder: sign-digits, trashnet or imagenette, which are downloaded. A training that was
-stopped goes on when it is started again with the same --out."""
+To classify, a folder holds one folder of images per class, or train/ and val/ (or test/) with one folder
+per class each. To detect or segment it is laid out like Pascal VOC, or (to detect) like COCO. Instead of a
+folder: a dataset's name, which is downloaded: {datasets}.
+A training that was stopped goes on when it is started again with the same --out."""
 EPILOG = """\
 Without --recipe a small one is taken (AdamW, 5 % warm-up, cosine). Any field of a recipe can be set, as in
 --set label_smoothing=0 --set augmentation=advanced. The fields:
@@ -48,7 +54,7 @@ Without --recipe a small one is taken (AdamW, 5 % warm-up, cosine). Any field of
 def parser() -> argparse.ArgumentParser:
     """The arguments; numbers left out come from the recipe."""
     p = argparse.ArgumentParser(
-        "python -m mvit_lib.train", None, DESCRIPTION, EPILOG,
+        "python -m mvit_lib.train", None, DESCRIPTION.format(datasets=", ".join(DATASETS)), EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = p.add_argument
@@ -58,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="PATH",
-        help="a folder of images, pixelzoo, or the name of a dataset to download",
+        help="a folder, pixelzoo, or the name of a dataset to download",
     )
     what.add_argument("--val", metavar="PATH", help="images to evaluate on (else: val/, test/, or a fifth)")
     what.add_argument("--model", choices=list(MODELS), default="xxs", help="default: xxs")
@@ -89,7 +95,10 @@ def choose_recipe(args: argparse.Namespace) -> Recipe:
     Raises: ValueError naming a field that does not exist or a value it cannot take.
     """
     small = args.recipe == "small"
-    recipe = Recipe.small(args.epochs or 20, args.batch or 64) if small else getattr(Recipe, args.recipe)()
+    size = 128 if args.task == "classify" else 256
+    recipe = (
+        Recipe.small(args.epochs or 20, args.batch or 64, size) if small else getattr(Recipe, args.recipe)()
+    )
     given = {name: getattr(args, name) for name in ("epochs", "batch", "rate", "seed")}
     changes = {name: value for name, value in given.items() if value is not None}
     if args.sizes:
@@ -123,21 +132,43 @@ def choose_data(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Data
         options = {"task": args.task, "size": size, "seed": recipe.seed}
         return PixelZoo("train", **options), PixelZoo("test", **options)
     root = fetch(args.data) if args.data in DATASETS and not Path(args.data).exists() else Path(args.data)
+    return (
+        class_folders(root, args.val, size) if args.task == "classify" else annotated(root, args.task, size)
+    )
+
+
+def class_folders(root: Path, val_path: str | None, size: int) -> tuple[Dataset, Dataset]:
+    """One folder of images per class, perhaps in train/ and val/; else a fifth is held out."""
     train = root / "train" if (root / "train").is_dir() else root
-    held_out = [Path(args.val)] if args.val else [root / name for name in ("val", "valid", "test")]
+    held_out = [Path(val_path)] if val_path else [root / name for name in ("val", "valid", "test")]
     val = next((folder for folder in held_out if folder.is_dir()), None)
-    if args.val and val is None:
-        raise FileNotFoundError(f"--val {args.val}: no such folder")
-    if train == root and val is None:
-        return split_by_hash(ImageFolder(root, size=size))
-    if train != root and val is None:
+    if val_path and val is None:
+        raise FileNotFoundError(f"--val {val_path}: no such folder")
+    if val is None:
         return split_by_hash(ImageFolder(train, size=size))
     data = ImageFolder(train, size=size)
     return data, ImageFolder(val, size=size, classes=data.classes)
 
 
-def choose_model(args: argparse.Namespace, classes: tuple[str, ...]) -> Classifier:
+def annotated(root: Path, task: str, size: int) -> tuple[Dataset, Dataset]:
+    """Boxes or masks as Pascal VOC or COCO lay them out: the splits train and val."""
+    if task == "segment":
+        return VOCSegmentation(root, "train", size=size), VOCSegmentation(root, "val", size=size)
+    files = [
+        next((root / "annotations").glob(f"instances_{split}*.json"), None) for split in ("train", "val")
+    ]
+    if None not in files:
+        folders = [root / file.stem.removeprefix("instances_") for file in files]
+        train, val = (CocoDetection(*pair, size=size) for pair in zip(folders, files, strict=True))
+        return train, val
+    train, val = (VOCDetection(root, split, classes=None, size=size) for split in ("train", "val"))
+    return train, val
+
+
+def choose_model(args: argparse.Namespace, classes: tuple[str, ...]) -> Network:
     """A fresh network, or trained weights; with a new classifier where theirs is for other classes."""
+    if args.task in HEADS:
+        return choose_head(args, ("background", *classes))
     if not args.init:
         return MODELS[args.model](num_classes=len(classes))
     model = load_weights(args.init, num_classes=len(classes))
@@ -146,6 +177,19 @@ def choose_model(args: argparse.Namespace, classes: tuple[str, ...]) -> Classifi
         model.classifier.apply(init_weights)
         print(f"new classifier: {args.init} knows other classes; not trained yet")
     return model
+
+
+def choose_head(args: argparse.Namespace, classes: tuple[str, ...]) -> Head:
+    """The task's head on a fresh backbone, on a trained one, or with all that was trained of it."""
+    kind, stride = HEADS[args.task]
+    if not args.init:
+        return kind(MODELS[args.model](num_classes=0, output_stride=stride), len(classes))
+    model = load_weights(args.init)
+    if isinstance(model, kind):
+        same = len(model.classes) == len(classes)
+        return model if same else load_weights(args.init, num_classes=len(classes))
+    print(f"new head on the backbone of {args.init}; not trained yet")
+    return kind(load_backbone(args.init, stride), len(classes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,9 +216,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         result = evaluate(model, val, task=args.task, workers=args.workers)
         if rank == 0:
-            print(result)
+            report(result, val, args.out)
             print(f"{'stopped' if history.stopped else 'finished'} after {history.seconds:.0f} s of training")
     return 0
+
+
+def report(result: object, data: Dataset, out: str | None) -> None:
+    """Print an evaluation; a detector's also as COCO counts it, and its finds to `out` as COCO's JSON."""
+    print(result)
+    if isinstance(result, DetectionResult):
+        if out:
+            result.write_coco(Path(out) / "detections.json", getattr(data, "category_ids", None))
+        try:
+            numbers = result.coco()
+            print(f"COCO AP {numbers['ap']:.2%}, AP50 {numbers['ap50']:.2%}, AP75 {numbers['ap75']:.2%}")
+        except ModuleNotFoundError as error:
+            print(error)
 
 
 if __name__ == "__main__":

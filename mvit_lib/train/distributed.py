@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -55,6 +56,15 @@ def sum_over_ranks(counts: Tensor) -> Tensor:
     total = counts.cuda() if dist.get_backend() == "nccl" else counts.clone()
     dist.all_reduce(total)
     return total.cpu()
+
+
+def gather_from_ranks(items: list[Any]) -> list[Any]:
+    """The items of all ranks, on every rank, the first rank's first."""
+    if rank_and_size()[1] == 1:
+        return items
+    lists: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(lists, items)
+    return [item for part in lists for item in part]
 
 
 def share_buffers(model: nn.Module) -> None:

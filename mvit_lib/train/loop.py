@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, Subset
 
-from mvit_lib.classifier import Classifier
+from mvit_lib.classifier import Network, evaluating
 from mvit_lib.data.sampler import MultiScaleSampler
 from mvit_lib.train.checkpoint import Checkpoints, describe
 from mvit_lib.train.distributed import rank_and_size, share_buffers
@@ -94,13 +94,8 @@ def evaluate(
         transform = EvalTransform(round(size * transform.resize / transform.crop), size)
     keyed = Keyed(data, job.eval_transform(transform))
     batches = evaluation_batches(len(keyed), (transform.crop, transform.crop), batch)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         return job.evaluate(model, make_loader(keyed, batches, task, workers))
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class Run:
@@ -125,6 +120,8 @@ class Run:
         self.model = model.to(memory_format=torch.channels_last)
         self.device = next(model.parameters()).device
         self.task = make_task(task, recipe, model, train_data)
+        if self.task.joint_norms and world_size > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model.classes = self.task.classes
         model.eval_transform = EvalTransform(recipe.eval_resize, recipe.eval_crop)
         self.data = Keyed(train_data, self.task.train_transform())
@@ -264,7 +261,7 @@ class Run:
             share_buffers(self.mean.module)
             self.model.load_state_dict(self.mean.module.state_dict())
         self.model.eval()
-        if self.out is not None and self.sampler.rank == 0 and isinstance(self.model, Classifier):
+        if self.out is not None and self.sampler.rank == 0 and isinstance(self.model, Network):
             save_weights(self.model, self.out / "model.safetensors")
         return self.history
 
@@ -281,18 +278,21 @@ def make_task(name: str, recipe: Recipe, model: nn.Module, data: Dataset) -> Tas
         raise ValueError(f"task={name!r}: expected one of {sorted(TASKS)}")
     while isinstance(data, Subset):
         data = data.dataset
-    outputs = getattr(model, "classes", ())
-    classes = tuple(getattr(data, "classes", outputs))
+    kind, classes = TASKS[name], tuple(getattr(model, "classes", ()))
+    outputs = len(classes)
+    if hasattr(data, "classes"):
+        classes = (*kind.first_classes, *data.classes)
     if not classes:
         raise ValueError(
             "neither dataset nor model names its classes: set dataset.classes to a tuple of names"
         )
-    if outputs and len(outputs) != len(classes):
+    if outputs and len(classes) != outputs:
+        background = " with the background" if kind.first_classes else ""
         raise ValueError(
-            f"the dataset has {len(classes)} classes, the model {len(outputs)} outputs: "
+            f"the dataset has {len(classes)} classes{background}, the model {outputs} outputs: "
             f"build the model with num_classes={len(classes)}"
         )
-    return TASKS[name](recipe, classes)
+    return kind(recipe, classes)
 
 
 def check_sampler(sampler: MultiScaleSampler, data: Keyed, rank: int, world_size: int) -> None:

@@ -73,7 +73,7 @@ class Stopwatch:
 def _line(row: dict[str, float]) -> str:
     """An epoch in words: scores as percentages, losses as they are."""
     parts = [f"epoch {row['epoch']:g}", f"loss {row['loss']:.3f}"]
-    shown = {"val_loss": "{:.3f}", "top1": "{:.1%}", "top5": "{:.1%}"}
+    shown = {"val_loss": "{:.3f}"} | dict.fromkeys(("top1", "top5", "voc_ap50", "miou"), "{:.1%}")
     parts += [f"{name} {form.format(row[name])}" for name, form in shown.items() if name in row]
     return "   ".join([*parts, f"{row['images'] / row['seconds']:.0f} images/s"])
 

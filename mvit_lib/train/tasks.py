@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from mvit_lib.augment import CutMix, Mixup, PhotometricDistortion, RandAugment
+from mvit_lib.heads.deeplabv3 import resize_mask
+from mvit_lib.heads.ssdlite import ssd_anchors, ssd_loss
+from mvit_lib.train.average_precision import DetectionCounter, DetectionResult
 from mvit_lib.train.distributed import sum_over_ranks
-from mvit_lib.train.metrics import Classification, ClassificationCounter
+from mvit_lib.train.metrics import (
+    IGNORE,
+    Classification,
+    ClassificationCounter,
+    SegmentationCounter,
+    SegmentationResult,
+    check_classes,
+)
 from mvit_lib.train.recipe import Recipe
 from mvit_lib.transforms import (
     CenterCrop,
@@ -19,15 +29,28 @@ from mvit_lib.transforms import (
     EvalTransform,
     RandomFlip,
     RandomResizedCrop,
+    RandomScaleCrop,
+    Resize,
+    ResizeImage,
+    SSDCrop,
     Transform,
 )
 
+# Any hue: what something is, its colour does not tell.
+ANY_COLOUR = PhotometricDistortion(hue=0.5)
+
 
 class Task(Protocol):
-    """All that the loop knows of a task."""
+    """All that the loop knows of a task.
+
+    classes: the names of all outputs; first_classes: those that no dataset names. joint_norms: whether
+    ranks on GPUs share the statistics of their BatchNorms, because each sees few images.
+    """
 
     recipe: Recipe
     classes: tuple[str, ...]
+    first_classes: tuple[str, ...]
+    joint_norms: bool
 
     def train_transform(self) -> Transform:
         """The recipe's augmentation."""
@@ -48,12 +71,12 @@ class Classify:
 
     recipe: Recipe
     classes: tuple[str, ...]
+    first_classes: ClassVar[tuple[str, ...]] = ()
+    joint_norms: ClassVar[bool] = False
 
     def train_transform(self) -> Transform:
         basic = (RandomResizedCrop(scale=self.recipe.crop_scale), RandomFlip(self.recipe.flip))
-        # Any hue: what something is, its colour does not tell.
-        colours = PhotometricDistortion(hue=0.5)
-        more = {"basic": (), "photometric": (colours,), "advanced": (RandAugment(),)}
+        more = {"basic": (), "photometric": (ANY_COLOUR,), "advanced": (RandAugment(),)}
         return Compose((*basic, *more[self.recipe.augmentation]))
 
     def eval_transform(self, transform: EvalTransform) -> Transform:
@@ -76,4 +99,80 @@ class Classify:
         return counter.result(self.classes)
 
 
-TASKS: dict[str, type[Task]] = {"classify": Classify}
+@dataclass(frozen=True)
+class Detect:
+    """Boxes around objects, by SSDLite: its loss; average precision."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    first_classes: ClassVar[tuple[str, ...]] = ("background",)
+    joint_norms: ClassVar[bool] = True
+
+    def train_transform(self) -> Transform:
+        colours = _colours(self.recipe, basic=PhotometricDistortion())
+        return Compose((SSDCrop(), Resize(), colours, RandomFlip(self.recipe.flip)))
+
+    def eval_transform(self, transform: EvalTransform) -> Transform:
+        return Resize()
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, list[dict]], draw: random.Random) -> Tensor:
+        images, targets = batch
+        return ssd_loss(*model(images), targets, ssd_anchors(tuple(images.shape[-2:])))
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module, loader: DataLoader) -> DetectionResult:
+        counter = DetectionCounter()
+        device = next(model.parameters()).device
+        for images, targets in loader:
+            counter.add(model.find(images.to(device)), targets, tuple(images.shape[-2:]))
+        return counter.result(self.classes)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A class for every pixel, by DeepLabv3: cross-entropy; mean IoU at the size of the masks."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    first_classes: ClassVar[tuple[str, ...]] = ("background",)
+    joint_norms: ClassVar[bool] = True
+
+    def train_transform(self) -> Transform:
+        colours = _colours(self.recipe, basic=None)
+        steps = (RandomScaleCrop(), RandomFlip(self.recipe.flip), colours)
+        return Compose(tuple(step for step in steps if step))
+
+    def eval_transform(self, transform: EvalTransform) -> Transform:
+        return ResizeImage()
+
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor], draw: random.Random) -> Tensor:
+        images, masks = batch
+        check_classes(masks, len(self.classes))
+        smoothing = {"label_smoothing": self.recipe.label_smoothing, "ignore_index": IGNORE}
+        total = F.cross_entropy(model(images), masks, reduction="sum", **smoothing)
+        # A batch in which all is to be ignored has nothing to teach.
+        return total / (masks != IGNORE).sum().clamp(min=1)
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module, loader: DataLoader) -> SegmentationResult:
+        counter = SegmentationCounter(len(self.classes))
+        device = next(model.parameters()).device
+        for images, masks in loader:
+            found = model(images.to(device)).argmax(1)  # [B, H, W]
+            for one, mask in zip(found, masks, strict=True):
+                counter.add(resize_mask(one, tuple(mask.shape)).cpu(), mask)
+        counter.counts = sum_over_ranks(counter.counts)
+        return counter.result(self.classes)
+
+
+def _colours(recipe: Recipe, basic: Transform | None) -> Transform | None:
+    """What the recipe's augmentation does to the colours of a picture with boxes or a mask.
+
+    Raises: ValueError for "advanced", which moves pictures without them.
+    """
+    if recipe.augmentation == "advanced":
+        raise ValueError('augmentation="advanced" is for classification: expected "basic" or "photometric"')
+    return ANY_COLOUR if recipe.augmentation == "photometric" else basic
+
+
+TASKS: dict[str, type[Task]] = {"classify": Classify, "detect": Detect, "segment": Segment}
