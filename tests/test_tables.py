@@ -5,10 +5,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import runs
 from torch import nn
 
 from mvit_lib.cost import Cost, mobilevit_cost
-from mvit_lib.course.tables import load_table
+from mvit_lib.course.tables import load_runs, load_table
 from mvit_lib.mobilevit import XS, XXS, S
 
 CONFIGS = {"XXS": XXS, "XS": XS, "S": S}
@@ -114,6 +115,14 @@ def test_the_networks_measured_are_what_they_are_called(against_vit):
 def test_an_unknown_table_is_named():
     with pytest.raises(FileNotFoundError, match=r"'nothing'.*imagenet"):
         load_table("nothing")
+
+
+def test_recorded_trainings_are_read_like_tables():
+    path = runs.FOLDER / "two_marks.csv"
+    rows = load_runs("two_marks")
+    assert [{key: str(value) for key, value in row.items()} for row in rows] == runs.recorded(path)
+    assert {type(row["accuracy"]) for row in rows} == {float}
+    assert load_runs("nothing recorded yet") == []
 
 
 def test_values_are_numbers_where_they_look_like_it():
