@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
+from dense_trainings import BACKBONES, BCCD_STARTS, blood_cells, ship_detector, ship_segmenter, swap_backbone
+from network_trainings import NETWORKS, SETTINGS, compare_networks
 from PIL import Image
 from torch import nn
 from trainings import (
@@ -155,6 +157,31 @@ ROWS = [
         for seed in SEEDS
         for data in COMPARED
         for sampler in SAMPLERS
+    ),
+    *(
+        Row(
+            "networks",
+            f"{data} {share} %, {augmentation}, {net}",
+            seed,
+            0.03,
+            compare_networks(net, data, share, augmentation),
+        )
+        for seed in SEEDS
+        for data, share, augmentation in SETTINGS
+        for net in NETWORKS
+    ),
+    Row("detection", "pixelzoo-xxs-ssdlite", 0, 1.5, ship_detector),
+    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 1.2, ship_segmenter),
+    *(
+        Row("detection", f"BCCD, {start}", seed, 0.25, blood_cells(start))
+        for seed in SEEDS
+        for start in BCCD_STARTS
+    ),
+    *(
+        Row(file, f"PixelZoo, {backbone}", seed, 0.12, swap_backbone(task, backbone))
+        for seed in SEEDS
+        for file, task in (("detection", "detect"), ("segmentation", "segment"))
+        for backbone in BACKBONES
     ),
     *(Row("transfer", start, seed, 0.2, transfer(start)) for seed in SEEDS for start in STARTS),
     *(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
 from mvit_lib import MobileViTBlock, load_weights, mobilevit_s, mobilevit_xs, mobilevit_xxs
 from mvit_lib.course.two_marks import BandBlock, accuracy, block_network, far_apart, learn, side_by_side
@@ -46,14 +47,16 @@ def trashnet() -> tuple[Items, Items]:
     return split_by_hash(ImageFolder(fetch("trashnet"), size=SIZE))
 
 
-def train(folder: str, model: torch.nn.Module, data: Items, recipe: Recipe, seed: int) -> Result:
+def train(
+    folder: str, model: torch.nn.Module, data: Dataset, recipe: Recipe, seed: int, task: str = "classify"
+) -> Result:
     """Train in a folder of its own, going on from its checkpoint; what every table tells about it.
 
     cpu_seconds: of all threads, loading and augmentation included; less disturbed than the clock when
     the machine does other things beside.
     """
     recipe = replace(recipe, seed=seed)
-    history = fit(model, data, recipe, out=CHECKPOINTS / folder)
+    history = fit(model, data, recipe, task=task, out=CHECKPOINTS / folder)
     if history.stopped:
         raise KeyboardInterrupt
     return {
@@ -127,6 +130,7 @@ STAGES = {
 
 CARDS = {
     "sign-digits-xxs": {
+        "network": "MobileViT-XXS",
         "purpose": "the ten digits in sign language, one hand per photo, at 96 px",
         "data": "Sign Language Digits Dataset (Turkey Ankara Ayrancı Anadolu High School, Apache-2.0), split "
         "by the SHA-256 of each file: a fifth for the test.",
@@ -135,6 +139,7 @@ CARDS = {
         "licence": "Weights MIT, like the library. The photos are Apache-2.0 and not part of it.",
     },
     "pixelzoo-xxs": {
+        "network": "MobileViT-XXS",
         "purpose": "the ten animals of PixelZoo, one per scene, at 128 px",
         "data": "PixelZoo, drawn by this library: split `train` with one animal per scene, first those that "
         "fill a picture of 64 px, then all sizes; `test` has other scenes before other regions of the same "
@@ -165,7 +170,9 @@ def ship(name: str) -> Callable[[int], Result]:
         result |= evaluated(model, test=test)
         result |= evaluated(model, shift=PixelZoo("shift", size=SIZE)) if is_zoo else {"top1_shift": ""}
         if file.parent == WEIGHTS:
-            file.with_suffix(".md").write_text(card(name, seed, result), encoding="utf-8")
+            shift = f", {result['top1_shift']} % on `shift`" if is_zoo else ""
+            measured = f"Top-1 {result['top1_test']} % on `test`{shift}"
+            write_card(name, f"shipped: {name}", STAGES[name], CARDS[name], seed, result, measured)
         return result
 
     return run
@@ -177,10 +184,16 @@ def added(parts: list[Result]) -> Result:
     return total | {"threads": parts[-1]["threads"]}
 
 
-def card(name: str, seed: int, result: Result) -> str:
+def write_card(
+    name: str,
+    row: str,
+    stages: tuple[Stage, ...],
+    about: dict[str, str],
+    seed: int,
+    result: Result,
+    measured: str,
+) -> None:
     """The model card: data, recipe, command, seed, machine, results; every number from the run itself."""
-    about = CARDS[name]
-    stages = STAGES[name]
     fields = {
         f.name: " | ".join(str(getattr(stage.recipe, f.name)) for stage in stages)
         for f in dataclasses.fields(Recipe)
@@ -188,16 +201,15 @@ def card(name: str, seed: int, result: Result) -> str:
     fields["seed"] = " | ".join(str(seed) for _ in stages)
     recipe = "\n".join(f"| {field} | {value} |" for field, value in fields.items())
     heads = " | ".join(stage.name for stage in stages)
-    shift = f", {result['top1_shift']} % on `shift`" if result["top1_shift"] else ""
-    return f"""# {name}
+    text = f"""# {name}
 
-MobileViT-XXS for {about["purpose"]}. `load_weights("{name}")`
+{about["network"]} for {about["purpose"]}. `load_weights("{name}")`
 
 **Data.** {about["data"]} {result["train_images"]} images to learn from, {result["test_images"]} to test on.
 
-**Result.** Top-1 {result["top1_test"]} % on `test`{shift}, measured on the stored float16 weights.
+**Result.** {measured}, measured on the stored float16 weights.
 
-**Made by** `make runs ARGS="shipped: {name}"`, seed {seed}: {result["updates"]} updates,
+**Made by** `make runs ARGS="{row}"`, seed {seed}: {result["updates"]} updates,
 {result["images"]} images seen, {result["cpu_seconds"]} CPU seconds on {result["threads"]} thread(s) of
 {processor()}, PyTorch {torch.__version__}.
 
@@ -209,6 +221,7 @@ MobileViT-XXS for {about["purpose"]}. `load_weights("{name}")`
 |---{"|---" * len(stages)}|
 {recipe}
 """
+    (WEIGHTS / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def processor() -> str:

@@ -1,0 +1,171 @@
+"""The trainings of detectors and segmenters, as rows of `make runs`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from trainings import WEIGHTS, Result, Stage, added, train, write_card
+
+from mvit_lib import MobileNetV2, load_weights, mobilevit_xxs
+from mvit_lib.classifier import ConvBackbone
+from mvit_lib.data import PixelZoo, VOCDetection
+from mvit_lib.data.download import fetch
+from mvit_lib.data.items import Items
+from mvit_lib.heads import DeepLabV3, SSDLite
+from mvit_lib.heads.head import Head
+from mvit_lib.train import Recipe, evaluate
+from mvit_lib.weights import load_backbone, save_weights
+
+OUTPUTS = 1 + len(PixelZoo.classes)
+
+
+def dense_recipe(epochs: int, batch: int, size: int, rate: float, **changes: object) -> Recipe:
+    """A small recipe for a head: no label smoothing, as in the paper's."""
+    return replace(Recipe.small(epochs, batch, size), rate=rate, label_smoothing=0.0, **changes)
+
+
+def detection_scores(model: SSDLite, data: Items, where: str = "") -> Result:
+    """COCO's AP at IoU 0.5 … 0.95 and at 0.5, in per cent."""
+    numbers = evaluate(model, data, task="detect").coco()
+    return {f"{name}{where}": f"{100 * numbers[name]:.2f}" for name in ("ap", "ap50")}
+
+
+def segmentation_scores(model: DeepLabV3, data: Items, where: str = "") -> Result:
+    """Mean IoU, pixel accuracy and boundary F, in per cent."""
+    scores = evaluate(model, data, task="segment").scores()
+    return {f"{name}{where}": f"{100 * value:.2f}" for name, value in scores.items()}
+
+
+# The weights that come with the package, on PixelZoo's scenes of one to six animals
+
+STAGES = {
+    "pixelzoo-xxs-ssdlite": (
+        Stage(
+            "scenes",
+            lambda: PixelZoo("train", task="detect", length=20_000, size=192, cache=True),
+            dense_recipe(16, 32, 192, 1.5e-3),
+        ),
+    ),
+    "pixelzoo-xxs-deeplabv3": (
+        Stage(
+            "scenes",
+            lambda: PixelZoo("train", task="segment", length=20_000, size=128, cache=True),
+            dense_recipe(12, 32, 128, 1e-3, augmentation="photometric"),
+        ),
+    ),
+}
+ZOO = (
+    "PixelZoo, drawn by this library: split `train` with one to six animals per scene; `test` has other "
+    "scenes before other regions of the same photos, `shift` other hues, textures and photos."
+)
+CARDS = {
+    "pixelzoo-xxs-ssdlite": {
+        "network": "SSDLite on MobileViT-XXS",
+        "purpose": "finding PixelZoo's ten animals, at 192 px",
+        "data": f"{ZOO} The backbone starts from `pixelzoo-xxs`.",
+        "limits": "It has seen drawings only. On photographs its answers mean nothing before fine-tuning.",
+        "licence": "MIT, like the library.",
+    },
+    "pixelzoo-xxs-deeplabv3": {
+        "network": "DeepLabv3 on MobileViT-XXS",
+        "purpose": "naming every pixel of PixelZoo's scenes, at 128 px",
+        "data": f"{ZOO} The backbone starts from `pixelzoo-xxs`.",
+        "limits": "It has seen drawings only. On photographs its answers mean nothing before fine-tuning.",
+        "licence": "MIT, like the library.",
+    },
+}
+
+
+def ship(name: str, task: str, model: Head, seed: int, measure: Callable[..., Result]) -> Result:
+    """Train a head on PixelZoo, store it, measure what is stored."""
+    parts = []
+    for stage in STAGES[name]:
+        data = stage.data()
+        parts.append(train(f"shipped/{name}/{stage.name}", model, data, stage.recipe, seed, task))
+    file = WEIGHTS / f"{name}.safetensors"
+    save_weights(model, file, torch.float16)
+    model = load_weights(file)
+    size = data.size
+    tests = {split: PixelZoo(split, task=task, size=size) for split in ("test", "shift")}
+    result: Result = {"train_images": len(data), "test_images": len(tests["test"])} | added(parts)
+    for split, items in tests.items():
+        result |= measure(model, items, "" if split == "test" else "_shift")
+    return result
+
+
+def ship_detector(seed: int) -> Result:
+    """SSDLite on XXS, its backbone from the classifier."""
+    name = "pixelzoo-xxs-ssdlite"
+    torch.manual_seed(seed)
+    model = SSDLite(load_backbone("pixelzoo-xxs"), OUTPUTS)
+    result = ship(name, "detect", model, seed, detection_scores)
+    measured = (
+        f"AP {result['ap']} %, AP50 {result['ap50']} % on `test`, AP50 {result['ap50_shift']} % on `shift`"
+    )
+    write_card(name, f"detection: {name}", STAGES[name], CARDS[name], seed, result, measured)
+    return result
+
+
+def ship_segmenter(seed: int) -> Result:
+    """DeepLabv3 on XXS, its backbone from the classifier."""
+    name = "pixelzoo-xxs-deeplabv3"
+    torch.manual_seed(seed)
+    model = DeepLabV3(load_backbone("pixelzoo-xxs", 16), OUTPUTS)
+    result = ship(name, "segment", model, seed, segmentation_scores)
+    measured = f"Mean IoU {result['miou']} % on `test`, {result['miou_shift']} % on `shift`"
+    write_card(name, f"segmentation: {name}", STAGES[name], CARDS[name], seed, result, measured)
+    return result
+
+
+# BCCD: blood cells on photos, from scratch and from PixelZoo
+
+BCCD_STARTS = {"scratch": None, "pixelzoo-xxs-ssdlite": "pixelzoo-xxs-ssdlite"}
+
+
+def blood_cells(start: str) -> Callable[[int], Result]:
+    """SSDLite on XXS at 256 px, trained on the lists train and val, measured on test."""
+
+    def run(seed: int) -> Result:
+        root = fetch("bccd")
+        data, test = (VOCDetection(root, split, classes=None, size=256) for split in ("trainval", "test"))
+        outputs = 1 + len(data.classes)
+        torch.manual_seed(seed)
+        weights = BCCD_STARTS[start]
+        model = load_weights(weights, num_classes=outputs) if weights else SSDLite(mobilevit_xxs(0), outputs)
+        recipe = dense_recipe(80, 16, 256, 1e-3)
+        result = train(f"detection/bccd-{start}-{seed}", model, data, recipe, seed, "detect")
+        lengths = {"train_images": len(data), "test_images": len(test)}
+        empty = {"ap_shift": "", "ap50_shift": ""}
+        return lengths | result | detection_scores(model, test) | empty
+
+    return run
+
+
+# The same head on two backbones, from scratch
+
+BACKBONES: dict[str, Callable[[int], ConvBackbone]] = {
+    "MobileViT-XXS": lambda stride: mobilevit_xxs(0, stride),
+    # 0.7 of its width has 911,104 parameters, XXS without its classifier 924,784.
+    "MobileNetV2": lambda stride: MobileNetV2(0, stride, width=0.7),
+}
+
+
+def swap_backbone(task: str, backbone: str) -> Callable[[int], Result]:
+    """SSDLite or DeepLabv3 at 128 px on 4,000 scenes, as many images whichever the backbone."""
+
+    def run(seed: int) -> Result:
+        torch.manual_seed(seed)
+        data = PixelZoo("train", task=task, length=4000, size=128, cache=True)
+        if task == "detect":
+            model, epochs = SSDLite(BACKBONES[backbone](32), OUTPUTS), 12
+        else:
+            model, epochs = DeepLabV3(BACKBONES[backbone](16), OUTPUTS), 6
+        folder = f"{task}/{backbone}-{seed}"
+        result = train(folder, model, data, dense_recipe(epochs, 32, 128, 1.5e-3), seed, task)
+        measure = detection_scores if task == "detect" else segmentation_scores
+        result = {"train_images": len(data), "test_images": 1000} | result
+        for split, where in (("test", ""), ("shift", "_shift")):
+            result |= measure(model, PixelZoo(split, task=task, size=128), where)
+        return result
+
+    return run
