@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from trainings import WEIGHTS, Result, Stage, added, train, write_card
+from trainings import WEIGHTS, Result, Stage, added, train, write_card, write_log
 
 from mvit_lib import MobileNetV2, load_weights, mobilevit_xxs
 from mvit_lib.classifier import ConvBackbone
@@ -85,6 +85,7 @@ def ship(name: str, task: str, model: Head, seed: int, measure: Callable[..., Re
     file = WEIGHTS / f"{name}.safetensors"
     save_weights(model, file, torch.float16)
     model = load_weights(file)
+    write_log(name, STAGES[name])
     size = data.size
     tests = {split: PixelZoo(split, task=task, size=size) for split in ("test", "shift")}
     result: Result = {"train_images": len(data), "test_images": len(tests["test"])} | added(parts)

@@ -1,5 +1,6 @@
 """The trainings behind the shipped weights and behind the tables of the notebooks, as rows of `make runs`."""
 
+import csv
 import dataclasses
 import platform
 from collections.abc import Callable
@@ -172,10 +173,26 @@ def ship(name: str) -> Callable[[int], Result]:
         if file.parent == WEIGHTS:
             shift = f", {result['top1_shift']} % on `shift`" if is_zoo else ""
             measured = f"Top-1 {result['top1_test']} % on `test`{shift}"
+            write_log(name, STAGES[name])
             write_card(name, f"shipped: {name}", STAGES[name], CARDS[name], seed, result, measured)
         return result
 
     return run
+
+
+def write_log(name: str, stages: tuple[Stage, ...]) -> None:
+    """Every epoch of a shipped training, all stages in one table, for the notebooks."""
+    rows = []
+    for stage in stages:
+        with open(CHECKPOINTS / "shipped" / name / stage.name / "log.csv", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                numbers = {key: f"{float(value):.6g}" for key, value in row.items()}
+                rows.append({"stage": stage.name} | numbers)
+    path = WEIGHTS.parent / "runs" / f"log_{name}.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def added(parts: list[Result]) -> Result:
