@@ -1,39 +1,43 @@
-"""Recording attention: what every token listened to during a forward pass."""
+"""Recording attention: what every token listened to during a forward pass.
+
+The functions that read the recorded maps live in `mvit_lib.attention_reading` and are imported here.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mvit_lib.attention_reading import (
+    AttentionMap,
+    PixelAttention,
+    attention_from_pixel,
+    attention_rollout,
+    attention_through_convolution,
+    class_rollout,
+    entropy_share,
+    even_attention,
+)
 from mvit_lib.classifier import ConvBackbone
 from mvit_lib.layers import Attention, attention_weights
 from mvit_lib.mobilevit import MobileViTBlock
 from mvit_lib.vit import ViT
 
-
-@dataclass(frozen=True, eq=False)
-class AttentionMap:
-    """The attention weights of one layer, and what is needed to find a pixel in them.
-
-    weights: [B, P, h, N, N]; the row of a query sums to 1 over the keys (ViT: P = 1, N includes the
-    prefix). stage, layer: where the layer stands, e.g. ("layer_3", 0). patch_size: (ph, pw) in pixels
-    of the map. grid: (nH, nW), patches per column and row. map_size: (H, W) of the map before it is
-    stretched to fit the patches. stride: image pixels per map pixel. image_size: (H, W) of the tensor
-    given to the network. num_prefix: tokens before the patches (ViT's class token).
-    """
-
-    weights: Tensor = field(repr=False)
-    stage: str
-    layer: int
-    patch_size: tuple[int, int]
-    grid: tuple[int, int]
-    map_size: tuple[int, int]
-    stride: int
-    image_size: tuple[int, int]
-    num_prefix: int = 0
+__all__ = [
+    "AttentionMap",
+    "PixelAttention",
+    "attention_from_pixel",
+    "attention_rollout",
+    "attention_through_convolution",
+    "class_rollout",
+    "entropy_share",
+    "even_attention",
+    "record_attention",
+    "replace_mix",
+]
 
 
 @contextmanager
@@ -152,7 +156,11 @@ class _Recorder:
         patch, tiled = self.block.patch_size, self.block.tiled_size(self.map_size)
         grid = (tiled[0] // patch[0], tiled[1] // patch[1])
         stride = self.stride or round(image[0] / self.map_size[0])
-        return AttentionMap(weights, self.stage, layer, patch, grid, self.map_size, stride, image)
+        convolutions = (part for part in self.block.local_conv.modules() if isinstance(part, nn.Conv2d))
+        kernel = next((conv.kernel_size[0] for conv in convolutions), 1)  # 1: taken out by its owner
+        return AttentionMap(
+            weights, self.stage, layer, patch, grid, self.map_size, stride, image, kernel_size=kernel
+        )
 
 
 def _entrances(model: nn.Module) -> list[nn.Module]:

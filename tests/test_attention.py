@@ -60,7 +60,7 @@ def test_geometry_of_an_odd_image():
     for m in maps:
         N = m.grid[0] * m.grid[1]
         assert m.weights.shape == (2, 4, 4, N, N)
-        assert m.image_size == (250, 230)
+        assert (m.image_size, m.kernel_size) == ((250, 230), 3)
         torch.testing.assert_close(m.weights.sum(-1), torch.ones(2, 4, 4, N), rtol=0, atol=1e-5)
         assert not m.weights.requires_grad
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import math
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from peers import BUILDERS, randomise
 from PIL import Image
 from transformers import MobileViTConfig, MobileViTForSemanticSegmentation
 
-from mvit_lib import MobileNetV2, mobilevit_xxs
+from mvit_lib import MobileNetV2, load_weights, mobilevit_xxs
 from mvit_lib.cost import count_macs, count_parameters
 from mvit_lib.heads.deeplabv3 import ASPP, DeepLabV3, Segmentation, class_colours
 from mvit_lib.layers import fold_batchnorm
@@ -159,6 +160,41 @@ def test_names_and_shapes_of_the_official_code():
     assert torch.equal(renamed["encoder.conv_1.block.conv.weight"], stem[:, [2, 1, 0]])
     kept = convert_state_dict(state, "mvit", "cvnets", flip_stem=False)
     assert torch.equal(kept["encoder.conv_1.block.conv.weight"], stem)
+
+
+@pytest.mark.parametrize("size", BUILDERS)
+def test_a_folder_that_transformers_wrote_loads(size, tmp_path):
+    theirs = copy.deepcopy(hf_deeplab(size))
+    theirs.config.id2label = {i: f"label {i}" for i in range(21)}
+    theirs.save_pretrained(tmp_path)
+    pixels = {"size": {"shortest_edge": 544}, "crop_size": {"height": 512, "width": 512}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pixels))
+    ours = load_weights(tmp_path).double()
+    assert isinstance(ours, DeepLabV3) and ours.backbone.config.output_stride == 16
+    assert ours.classes[20] == "label 20"
+    assert ours.eval_transform == EvalTransform(544, 512)
+    x = torch.rand(1, 3, 64, 96, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.forward_logits(x), theirs(x.flip(1)).logits, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["hf", "cvnets"])
+def test_a_single_foreign_file_loads(layout, tmp_path):
+    model, path = our_deeplab("xs"), tmp_path / "weights.pt"
+    randomise(model)
+    torch.save(convert_state_dict(model.state_dict(), "mvit", layout), path)
+    loaded = load_weights(path)
+    assert isinstance(loaded, DeepLabV3) and loaded.num_classes == 21
+    for name, t in loaded.state_dict().items():
+        assert torch.equal(t, model.state_dict()[name].to(t.dtype)), name
+
+
+def test_another_aspp_is_refused_by_name(tmp_path):
+    hf_deeplab("xxs").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"atrous_rates": [2, 4, 6]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"atrous_rates=\[2, 4, 6\] is another network"):
+        load_weights(tmp_path)
 
 
 def test_names_that_do_not_belong_are_refused():
