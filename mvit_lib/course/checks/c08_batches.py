@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mvit_lib.course.checks.c07_costs import counts_like
+from mvit_lib.course.counts import counts_like
 from mvit_lib.course.engine import Exercise
 from mvit_lib.course.probes import Wrong
 
