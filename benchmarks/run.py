@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import against_vit
+import heads
 import loop
 import torch
 
@@ -129,10 +130,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--loop", action="store_true", help="measure the training loop instead")
+    parser.add_argument("--heads", action="store_true", help="measure detection and segmentation instead")
     parser.add_argument("--vit", action="store_true", help="measure MobileViT against DeiT-Ti instead")
     options = parser.parse_args()
     if options.vit:
         against_vit.main(machine())
+        return
+    if options.heads:
+        heads.main(machine())
         return
     if options.loop:
         loop.main(machine())

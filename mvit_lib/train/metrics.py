@@ -158,14 +158,15 @@ class SegmentationCounter:
 
         Raises: ValueError if truth has a class that is not there.
         """
-        K, known = self.num_classes, truth != IGNORE  # [H, W]
+        K = self.num_classes
         check_classes(truth, K)
-        cells = truth[known] * K + found[known]
-        confusion = cells.bincount(minlength=K * K)  # [K·K]
-        found = found.where(known, IGNORE)
+        found, truth = found.to(torch.uint8), truth.to(torch.uint8)  # bytes are compared eight times as fast
+        found = found.where(truth != IGNORE, IGNORE)  # [H, W]
+        pairs = (256 * truth.int() + found).flatten().bincount(minlength=256 * 256)  # [256·256]
+        confusion = pairs.view(256, 256)[:K, :K]  # [K, K]
         a, b = _border(found), _border(truth)
-        near = torch.cat([_near(a, b, K), _near(b, a, K)]).flatten()  # [4·K]
-        self.counts += torch.cat([confusion, near])
+        near = torch.cat([_near(a, b, K), _near(b, a, K)])  # [2·K, 2]
+        self.counts += torch.cat([confusion.flatten(), near.flatten()])
 
     def result(self, classes: Sequence[str]) -> SegmentationResult:
         """What was counted."""
