@@ -115,6 +115,10 @@ def layers_without_norms(C, D, L):
     return _block(C, D, L, layer=8 * D * D + 7 * D)
 
 
+def layers_of_weights_alone(C, D, L):
+    return _block(C, D, L, layer=8 * D * D)
+
+
 def depthwise_local(C, D, L):
     return _block(C, D, L, extra=9 * C - 9 * C * C)
 
@@ -232,6 +236,33 @@ def four_places_always(config, H, W):
     return total
 
 
+def rounds_the_product_up(config, H, W):
+    total = 0
+    for stride, D, L, (ph, pw) in zip(
+        (8, 16, 32), config.dims, config.depths, config.patch_sizes, strict=True
+    ):
+        N = -(-(-(-H // stride) * -(-W // stride)) // (ph * pw))
+        total += L * 2 * ph * pw * N * N * D
+    return total
+
+
+def four_places_and_the_right_n(config, H, W):
+    return _macs(config, H, W, lambda N, P, D: 8 * N * N * D)
+
+
+def strides_doubled(config, H, W):
+    return _sides(config, H, W, lambda H, W, stride: (-(-H // (2 * stride)), -(-W // (2 * stride))))
+
+
+def sides_swapped(config, H, W):
+    return _macs(config, W, H, lambda N, P, D: 2 * P * N * N * D)
+
+
+def changes_the_configuration(config, H, W):
+    object.__setattr__(config, "depths", (0, 0, 0))
+    return 0
+
+
 def times_heads(config, H, W):
     return _macs(config, H, W, lambda N, P, D: 2 * P * N * N * D * config.num_heads)
 
@@ -270,6 +301,7 @@ MUTANTS = {
         ratio_four: "Is that a layer with MLP ratio 4",
         layers_without_biases: "Did you leave out the biases of the linear layers",
         layers_without_norms: "Did you leave out the two LayerNorms of each layer",
+        layers_of_weights_alone: "Did you leave out a layer's 11D",
         depthwise_local: "Is the first convolution depthwise",
         no_batch_norms: "Did you forget the BatchNorms? Three",
         no_fusion: "Did you forget the fusion",
@@ -291,6 +323,11 @@ MUTANTS = {
         square_only: "Did you use H twice",
         does_not_stretch: "There the map is stretched",
         four_places_always: "Did you take P = 4 for granted",
+        rounds_the_product_up: "Did you round HW/P up as a whole",
+        four_places_and_the_right_n: "There are P = ph·pw places",
+        strides_doubled: "Are these strides 16, 32 and 64",
+        sides_swapped: "or H and W",
+        changes_the_configuration: "you get 0, expected 78,184,448",
         times_heads: "Did you multiply by the heads",
         reads_the_configuration_wrongly: "a configuration is read by its fields",
         uses_the_library: "do what you are to build",

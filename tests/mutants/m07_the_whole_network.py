@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import torch
 
+import mvit_lib.mobilevit
 from mvit_lib import MobileViTConfig, mobilevit_s, mobilevit_xs, mobilevit_xxs
 from mvit_lib.layouts import convert_state_dict
+from mvit_lib.mobilevit import XS, XXS, S
 
 # 07.1
 
@@ -70,6 +72,22 @@ def a_dictionary(name):
 
 def ten_classes(name):
     return replace(_configuration(name), num_classes=10)
+
+
+def patches_of_eight(name):
+    return _configuration(name, patch_sizes=(8, 4, 2))
+
+
+def only_one_size(name):
+    return {"xxs": _configuration("XXS"), "xs": _configuration("XS"), "s": _configuration("S")}[name]
+
+
+def the_imported_plans(name):
+    return {"XXS": XXS, "XS": XS, "S": S}[name]
+
+
+def the_plans_by_name(name):
+    return getattr(mvit_lib.mobilevit, name)
 
 
 def asks_the_network(name):
@@ -171,6 +189,14 @@ def rewrites_in_a_loop(state):
     return state
 
 
+def only_64_rows(state):
+    return {name: tensor[:64] for name, tensor in _rename(state).items()}
+
+
+def passes_it_on(state):
+    return dict(state)
+
+
 def in_half_precision(state):
     return {name: tensor.float() for name, tensor in _rename(state).items()}
 
@@ -199,6 +225,10 @@ MUTANTS = {
         a_list: "this is a list",
         a_dictionary: "expected a MobileViTConfig, got dict",
         ten_classes: "there are 1,000 classes",
+        patches_of_eight: "the rules say: patches are 2 × 2",
+        only_one_size: "in capital letters",
+        the_imported_plans: "the library's own plan",
+        the_plans_by_name: "the library's own plan",
         asks_the_network: "do what you are to build",
     },
     "07.5": {
@@ -210,12 +240,14 @@ MUTANTS = {
         head_by_head: "not head by head",
         left_apart: "query, key and value become one tensor",
         only_weights: "Did you forget the biases",
-        norms_swapped: "holds a number of layernorm_after.weight",
+        norms_swapped: "Did you swap layernorm_before.weight and layernorm_after.weight?",
         fc_swapped: "swap fc1 and fc2",
         transposed: "did you transpose or turn it",
         half_done: "Did you leave some names as they were",
         empties_the_state: "changes the dictionary it is given",
         rewrites_in_a_loop: "write into",
+        only_64_rows: "right for D = 4, but not for D = 96",
+        passes_it_on: " and 9 more.",
         in_half_precision: "given float64 your function returns another type",
         returns_nothing: "did you forget `return`?",
         uses_the_converter: "what you are to build",

@@ -132,6 +132,9 @@ BLOCK_MISTAKES = {
     "Did you leave out the two LayerNorms of each layer? 8D² + 11D has them.": _block_with(
         lambda C, D, L: -4 * L * D
     ),
+    "Did you leave out a layer's 11D, its biases and its two LayerNorms?": _block_with(
+        lambda C, D, L: -11 * L * D
+    ),
     "Did you forget the transformer's layers?": _block_with(lambda C, D, L: -L * (8 * D * D + 11 * D)),
     "Is the first convolution depthwise? Here every output channel reads all C.": _block_with(
         lambda C, D, L: 9 * C - 9 * C * C
@@ -197,6 +200,9 @@ ATTENTION_MISTAKES = {
     "Did you forget P? Each of the P places in a patch has its own N × N products.": _doing(
         one=lambda N, P, D: 2 * N * N * D
     ),
+    "Did you multiply by the heads? h heads of width D/h cost as much as one of width D.": _doing(
+        one=lambda N, P, D: 8 * P * N * N * D
+    ),
     "Did you let all pixels attend to all? A token meets the N tokens of its own place.": _doing(
         one=lambda N, P, D: 2 * (N * P) ** 2 * D
     ),
@@ -211,9 +217,6 @@ ATTENTION_MISTAKES = {
     ),
     "Did you forget D? Each of the N × N scores is a product of D numbers.": _doing(
         one=lambda N, P, D: 2 * P * N * N
-    ),
-    "Did you multiply by the heads? h heads of width D/h cost as much as one of width D.": _doing(
-        one=lambda N, P, D: 8 * P * N * N * D
     ),
     "Did you add the linear layers, 8·D² a token? Asked for are the two products alone.": _doing(
         one=lambda N, P, D: 2 * P * N * N * D + 8 * P * N * D * D
@@ -231,11 +234,21 @@ ATTENTION_MISTAKES = {
     "Did you round the map's sides down? A stride rounds up: 150 pixels at stride 8 are 19.": _doing(
         shrink=lambda a, b: a // b
     ),
-    "Did you swap ph and pw? Rows divide by ph, columns by pw.": _doing(patch=lambda patch: patch[::-1]),
+    "Did you swap ph and pw, or H and W? Rows, from H, divide by ph; columns, from W, by pw.": _doing(
+        patch=lambda patch: patch[::-1]
+    ),
     "Did you carry the stretched map on to the next stage? A block gives it back at its own "
     "size.": lambda config, H, W: _carried(config, H, W),
     "Is N = HW/P also where the patches do not tile? There the map is stretched: round both sides "
     "up.": _doing(patches=lambda h, w, P: h * w // P),
+    "Did you round HW/P up as a whole? Rows and columns are stretched each: round up before you "
+    "multiply.": _doing(patches=lambda h, w, P: _up(h * w, P)),
+    "Did you take P = 4 for granted, with the right N? There are P = ph·pw places.": _doing(
+        one=lambda N, P, D: 8 * N * N * D
+    ),
+    "Are these strides 16, 32 and 64? The maps with a block have strides 8, 16 and 32.": _doing(
+        strides=(16, 32, 64)
+    ),
     "Did you take P = 4 for granted? config.patch_sizes says what each stage has.": _doing(
         patch=lambda patch: (2, 2)
     ),
@@ -258,7 +271,11 @@ def check_attention_macs(attention_macs: Callable) -> None:
         "XS with patches 8 × 4, 4 × 2 and 1 × 2 at 256 × 384": (mixed, 256, 384),
         "XS with patches 8 × 4, 4 × 2 and 1 × 2 at 150 × 260": (mixed, 150, 260),
     }
-    counts_like(attention_macs, _attention, cases, ATTENTION_MISTAKES)
+
+    def on_a_copy(config: MobileViTConfig, H: int, W: int) -> int:
+        return attention_macs(replace(config), H, W)  # whatever happens to it, ours stays
+
+    counts_like(on_a_copy, _attention, cases, ATTENTION_MISTAKES)
 
 
 EXERCISES = {

@@ -1,6 +1,6 @@
 """The checkers of 07.1, a configuration read from a table, and 07.5, a layer under foreign names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from mvit_lib.course.engine import Exercise
-from mvit_lib.course.probes import Wrong, normal
-from mvit_lib.layers import TransformerLayer
+from mvit_lib.course.probes import Wrong
 from mvit_lib.mobilevit import XS, XXS, MobileViTConfig, S
 
 # 07.1
@@ -19,7 +18,6 @@ ENTRIES = {
     "channels": ("the stem", "layer_1", "layer_2", "layer_3", "layer_4", "layer_5"),
     "dims": ("layer_3", "layer_4", "layer_5"),
     "depths": ("layer_3", "layer_4", "layer_5"),
-    "patch_sizes": ("layer_3", "layer_4", "layer_5"),
 }
 RULES = {
     "expansion": "the inverted residuals widen by 4, in XXS by 2",
@@ -27,6 +25,7 @@ RULES = {
     "kernel_size": "all kernels are 3 × 3",
     "num_heads": "there are four heads",
     "mlp_ratio": "the MLP is twice as wide as D",
+    "patch_sizes": "patches are 2 × 2 in all blocks",
     "classifier_dropout": "it is 0.1",
     "num_classes": "there are 1,000 classes",
     "output_stride": "it is 32",
@@ -42,6 +41,11 @@ def check_configuration(configuration: Callable) -> None:
         if isinstance(answer, type) or not isinstance(answer, MobileViTConfig):
             kind = answer.__name__ if isinstance(answer, type) else type(answer).__name__
             raise Wrong(f'configuration("{name}"): expected a MobileViTConfig, got {kind}')
+        if any(answer is config for config in SIZES.values()):
+            raise Wrong(
+                f'configuration("{name}") hands over the library\'s own plan: read the table and build '
+                "one of your own."
+            )
     if len(set(answers.values())) == 1:
         raise Wrong("all three sizes are the same: did you forget to look at `name`?")
     for name, answer in answers.items():
@@ -110,7 +114,7 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_rename_layer(rename_layer: Callable) -> None:
-    """Names; shapes; where every number came from; then the renamed layer has to compute as theirs."""
+    """Names; shapes; where every number came from; then the same at the width of a real layer."""
     state = _foreign_layer(4)
     kept = {name: tensor.clone() for name, tensor in state.items()}
     answer = rename_layer(state)
@@ -130,7 +134,7 @@ def check_rename_layer(rename_layer: Callable) -> None:
     double = rename_layer(_foreign_layer(4, torch.float64))
     if any(tensor.dtype != torch.float64 for tensor in double.values()):
         raise Wrong("given float64 your function returns another type: the tensors only change their names.")
-    _check_function(rename_layer)
+    _check_width(rename_layer)
 
 
 def _check_names(answer: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -139,8 +143,8 @@ def _check_names(answer: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     if not missing and not extra:
         return
     message = "the names are not those of our layer."
-    message += f"\n      Missing: {', '.join(missing)}." if missing else ""
-    message += f"\n      Not ours: {', '.join(map(str, extra))}." if extra else ""
+    message += f"\n      Missing: {_some(missing)}." if missing else ""
+    message += f"\n      Not ours: {_some(extra)}." if extra else ""
     if any("attention.mlp" in str(name) for name in extra):
         message += (
             '\n      "attention.output.dense" contains "output.dense": did you replace the short name first?'
@@ -156,6 +160,12 @@ def _check_names(answer: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     elif missing and all(name.endswith("weight") for name in missing):
         message += "\n      Did you forget the weights?"
     raise Wrong(message)
+
+
+def _some(names: Sequence[Any]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(str, names[:3])) + more
 
 
 def _check_tensor(name: str, yours: Tensor, expected: Tensor, state: Mapping[str, Tensor]) -> None:
@@ -183,6 +193,8 @@ def _check_tensor(name: str, yours: Tensor, expected: Tensor, state: Mapping[str
             "\n      The order is q, k, v: all D rows of q first, then all of k, then all of v; not head by "
         )
         message += "head."
+    elif origin in state and origin != right:
+        message += f"\n      Did you swap {right} and {origin}?"
     raise Wrong(message, yours, expected)
 
 
@@ -191,18 +203,13 @@ def _whose(value: Tensor, state: Mapping[str, Tensor]) -> str:
     return owners[0] if owners else "no tensor of the state"
 
 
-def _check_function(rename_layer: Callable) -> None:
-    """Another width: loaded into our layer, the renamed state must compute what theirs does."""
-    D, heads = 8, 2
-    state = {name: 0.02 * t for name, t in _foreign_layer(D, torch.float64).items()}
-    state = {name: torch.sin(t) for name, t in state.items()}
-    layer = TransformerLayer(D, heads, 2).double().eval()
-    layer.load_state_dict(rename_layer(state))
-    twin = TransformerLayer(D, heads, 2).double().eval()
-    twin.load_state_dict(_renamed(state))
-    x = normal(1, 3, D).double()
-    if not torch.equal(layer(x), twin(x)):
-        raise Wrong(f"right for D = 4, but not for D = {D}: did you take a width for granted?")
+def _check_width(rename_layer: Callable, D: int = 96) -> None:
+    """All again at the width of layer_5 of XXS, where four rows, or 64, are not all."""
+    state = _foreign_layer(D)
+    expected, answer = _renamed(state), rename_layer(state)
+    for name, tensor in expected.items():
+        if name not in answer or not torch.equal(answer[name], tensor):
+            raise Wrong(f"right for D = 4, but not for D = {D}, at {name}: did you take a width for granted?")
 
 
 EXERCISES = {
@@ -226,6 +233,7 @@ EXERCISES = {
             "does not divide each of dims": "every D is divided among the four heads. Did you write channels "
             "in place of dims?",
             "unexpected keyword argument": "the fields are channels, dims, depths, expansion and dropout.",
+            "KeyError": 'it is asked for "XXS", "XS" and "S", in capital letters: each needs its plan.',
         },
         forbidden=("mobilevit_xxs", "mobilevit_xs", "mobilevit_s", "load_weights"),
     ),

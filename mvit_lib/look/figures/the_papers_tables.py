@@ -15,7 +15,8 @@ Row = Mapping[str, Any]
 OFFSETS = {
     "MobileNetv1": (7, -4), "MobileNetv2": (7, 2), "MobileNetv3": (7, -3), "ShuffleNetv2": (-7, 7),
     "ESPNetv2": (-7, -8), "ResNet-101": (-3, -14), "ResNet-101-SE": (-2, 8), "DenseNet-169": (8, -3),
-    "EfficientNet-B0": (8, -6), "MobileViT-XS": (8, 4), "MobileViT-S": (8, 4),
+    "EfficientNet-B0": (8, -6), "MobileViT-XXS": (0, -15), "MobileViT-XS": (8, 4),
+    "MobileViT-S": (8, 4),
 }  # fmt: skip
 NAMED = {
     "R1": (9, 0), "R3": (9, -4), "R4": (9, -5), "R6": (0, 11), "R7": (9, 0), "R8": (10, 4), "R10": (9, -5),
@@ -73,7 +74,9 @@ def _axes(rows: Sequence[Row]) -> tuple[Figure, Axes]:
     ticks = [t for t in (2, 3, 5, 10, 20, 50) if t < 1.5 * max(row["params_m"] for row in rows)]
     ax.set_xticks(ticks, labels=[str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.set_xlim(1.25, 1.6 * max(row["params_m"] for row in rows))
+    ax.set_xlim(
+        min(1.25, 0.85 * min(row["params_m"] for row in rows)), 1.6 * max(row["params_m"] for row in rows)
+    )
     ax.set_ylim(min(row["top1"] for row in rows) - 1, max(row["top1"] for row in rows) + 1)
     ax.set_xlabel("parameters in millions")
     ax.set_ylabel("top-1 in %, ImageNet")

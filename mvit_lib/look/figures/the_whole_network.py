@@ -33,7 +33,7 @@ def maps_of(config: MobileViTConfig, side: int) -> dict[str, tuple[int, int]]:
 def fig_architecture(
     configs: Mapping[str, MobileViTConfig], side: int = 256
 ) -> tuple[Figure, dict[str, dict[str, tuple[int, int]]]]:
-    """The stages as slabs: as high as the map, as thick as it has channels in the last of `configs`.
+    """The stages as slabs: height the root of the map's side, thickness that of the last config's channels.
 
     data: name -> stage -> (channels, side of the map).
     """
@@ -169,12 +169,15 @@ def fig_against_vit(
 
 
 def _label_ends(ax: Axes, x: float, ends: Mapping[str, float]) -> None:
-    """Names behind the last points, pushed apart where two ends lie close together."""
+    """Names behind the last points; two that would touch move apart, each by half of what is missing."""
     low, high = np.log(ax.get_ylim())
-    heights: list[float] = []
-    for name, y in sorted(ends.items(), key=lambda pair: pair[1]):
-        height = np.log(y) if not heights else max(np.log(y), heights[-1] + 0.06 * (high - low))
-        heights.append(height)
+    names = sorted(ends, key=lambda name: ends[name])
+    heights = np.log([ends[name] for name in names])
+    for _ in range(50):
+        missing = np.maximum(0.06 * (high - low) - np.diff(heights), 0) / 2
+        heights[:-1] -= missing
+        heights[1:] += missing
+    for name, height in zip(names, heights, strict=True):
         ax.annotate(name, (x, np.exp(height)), (7, 0), textcoords="offset points", va="center",
                     color=NETWORK_COLOURS[name], annotation_clip=False)  # fmt: skip
 
