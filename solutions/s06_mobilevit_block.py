@@ -11,12 +11,13 @@ from mvit_lib.patches import fold_patches, unfold_patches
 
 
 def exchange(x: Tensor, layer: Callable[[Tensor], Tensor], patch: tuple[int, int]) -> Tensor:
-    # A sequence is one place of one image: B and P together count the sequences, so they share an axis.
-    # flatten(0, 1) and view change no order: sequence b·P + p is place p of image b, there and back.
+    # A sequence is one place of one image: B, ph and pw tell the sequences apart, so they stand in front.
+    # reshape only joins axes that stand side by side; therefore the permutation has to come before it.
     # One call with B·P sequences does the same as P calls with B, and the weights are the same anyway.
-    tokens = unfold_patches(x, patch)  # [B, P, N, D]
-    mixed = layer(tokens.flatten(0, 1))  # [B·P, N, D]
-    return fold_patches(mixed.view(tokens.shape), x.shape[2:], patch)  # [B, D, H, W]
+    (B, D, H, W), (ph, pw) = x.shape, patch
+    cells = x.reshape(B, D, H // ph, ph, W // pw, pw).permute(0, 3, 5, 2, 4, 1)  # [B, ph, pw, nH, nW, D]
+    mixed = layer(cells.reshape(B * ph * pw, -1, D))  # [B·P, N, D]
+    return mixed.reshape(cells.shape).permute(0, 5, 3, 1, 4, 2).reshape(x.shape)  # [B, D, H, W]
 
 
 def who_hears(y: int, x: int, size: tuple[int, int], patch: tuple[int, int], kernel: int) -> Tensor:

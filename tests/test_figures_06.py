@@ -87,17 +87,20 @@ def test_far_marks_are_heard_without_their_place():
     block = hearing.small_block((2, 2))
     a, b = torch.randn(2, 8, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
-    def listen(top, bottom):
+    def listen(top, bottom, low=18):
         x = torch.full((1, 8, 24, 24), 0.5).double()
-        x[..., 4:6, 4:6], x[..., 18:20, 4:6] = top, bottom
+        x[..., 4:6, 4:6], x[..., low : low + 2, 4:6] = top, bottom
         return block(x)[0, :, 12, 20]
 
     torch.testing.assert_close(listen(a, b), listen(b, a), atol=1e-12, rtol=0)
     assert (listen(a, b) - listen(a, a)).abs().max() > 1e-5
+    for elsewhere in (17, 22):  # another place in the patch; at the border
+        assert (listen(a, b, elsewhere) - listen(b, a, elsewhere)).abs().max() > 1e-5
 
 
 def test_loudness_is_a_share():
-    share = hearing.loudness(lambda x: 3 * x[:, :, :1] + x[:, :, 1:2], 1, (2, 4), (0, 2))
+    x = torch.ones(1, 1, 2, 4).double()
+    share = hearing.loudness(lambda x: 3 * x[:, :, :1] + x[:, :, 1:2], x, (0, 2))
     torch.testing.assert_close(share, torch.tensor([[0, 0, 0.75, 0], [0, 0, 0.25, 0]]).double())
 
 
@@ -186,6 +189,16 @@ def test_stretching_is_what_the_block_does():
     assert len(figures.fig_stretch(row, 3)[1]["stretched"]) == 9
 
 
+@pytest.mark.parametrize("side", [5, 7])
+def test_stretched_maps_of_odd_sides_leave_no_pixel_deaf(side):
+    """Patches of 2, kernel 1: on an even map a pixel hears a quarter, on a stretched one all."""
+    block = hearing.small_block((2, 2), kernel=1)
+    for y in range(side):
+        for x in range(side):
+            heard = hearing.heard_by(lambda m: hearing.after_fold(block, m), 8, (side, side), (y, x))
+            assert heard.all()
+
+
 def test_the_supports_of_the_two_networks():
     """No output pixel of the bands hears both ends; every one of the unfold does."""
     size = (16, 8)
@@ -200,7 +213,8 @@ def test_the_supports_of_the_two_networks():
     for y, x in ((0, 0), (6, 3), (7, 3), (8, 5), (9, 0)):  # two blocks hear both ends at the middle seam
         seen = hearing.heard_by(twice, 3, size, (y, x))
         assert bool(seen[:2].any() and seen[-2:].any()) == (y in (7, 8))
-    _, data = figures.fig_supports({"bands": body}, torch.rand(3, *size), size, (7, 3))
+    fig, data = figures.fig_supports({"bands": body}, torch.rand(3, *size), size, (7, 3))
+    assert fig.axes[1].get_title() == "bands: 12 of 16\nrows reach the ring"
     assert data["bands"].any(1).tolist() == [2 <= row < 14 for row in range(16)]
 
 

@@ -95,6 +95,33 @@ def detaches(x, layer, patch):
     return fold_patches(layer(tokens.flatten(0, 1)).detach().view(tokens.shape), x.shape[2:], patch)
 
 
+def asks_for_the_unfold(x, layer, patch):
+    tokens = unfold_patches(x, patch)
+    return fold_patches(layer(tokens.flatten(0, 1)).view(tokens.shape), x.shape[2:], patch)
+
+
+def views_after_permuting(x, layer, patch):
+    (B, D, H, W), (ph, pw) = x.shape, patch
+    cells = x.view(B, D, H // ph, ph, W // pw, pw).permute(0, 3, 5, 2, 4, 1)
+    return layer(cells.view(B * ph * pw, -1, D))
+
+
+def permutes_four_axes(x, layer, patch):
+    return layer(x.permute(0, 3, 5, 2, 4, 1))
+
+
+def turns_the_channels(x, layer, patch):
+    return asks_for_the_unfold(x.flip(1), layer, patch).flip(1)
+
+
+def computes_in_float32(x, layer, patch):
+    return asks_for_the_unfold(x.float(), layer, patch).to(x.dtype)
+
+
+def goes_around_the_layer(x, layer, patch):
+    return asks_for_the_unfold(x, lambda t: t + layer(t) - t.detach(), patch)
+
+
 def lets_the_block_do_it(x, layer, patch):
     parts = SimpleNamespace(
         patch_size=patch, tiled_size=lambda size: size, transformer=layer, norm=lambda t: t
@@ -192,6 +219,22 @@ def own_patch(y, x, size, patch, kernel):
     heard, (i, j) = torch.zeros(size, dtype=torch.bool), (y // patch[0], x // patch[1])
     heard[i * patch[0] : (i + 1) * patch[0], j * patch[1] : (j + 1) * patch[1]] = True
     return heard
+
+
+def begins_at_the_pixel(y, x, size, patch, kernel):
+    r, heard = kernel // 2, torch.zeros(size, dtype=torch.bool)
+    for row in range(y, size[0], patch[0]):
+        for column in range(x, size[1], patch[1]):
+            heard[max(0, row - r) : row + r + 1, max(0, column - r) : column + r + 1] = True
+    return heard
+
+
+def windows_behind(y, x, size, patch, kernel):
+    return windows(y, x, size, patch, 0, kernel)
+
+
+def windows_before(y, x, size, patch, kernel):
+    return windows(y, x, size, patch, kernel - 1, 1)
 
 
 def rows_or_columns(y, x, size, patch, kernel):
@@ -418,6 +461,34 @@ class _Early(Right):
         return resized(x, super().forward, target) if target != list(x.shape[2:]) else super().forward(x)
 
 
+@mutant("stretches_x_for_the_local_map")
+class _LocalEarly(Right):
+    def forward(self, x):
+        target = [up(n, p) for n, p in zip(x.shape[2:], self.patch, strict=True)]
+        how = {"mode": "bilinear", "align_corners": False}
+        local = self.local_project(self.local_conv(F.interpolate(x, target, **how)))
+        return self.join(x, F.interpolate(self.mix(local), x.shape[2:], **how))
+
+
+@mutant("writes_the_patch_down")
+class _TwoByTwo(Right):
+    def __init__(self, channels, dim, depth, patch):
+        super().__init__(channels, dim, depth, (2, 2))
+
+
+@mutant("swaps_the_patch")
+class _Swapped(Right):
+    def __init__(self, channels, dim, depth, patch):
+        super().__init__(channels, dim, depth, patch[::-1])
+
+
+@mutant("fuses_one_by_one")
+class _OneByOne(Right):
+    def __init__(self, channels, dim, depth, patch):
+        super().__init__(channels, dim, depth, patch)
+        self.fusion = ConvNormAct(2 * channels, channels)
+
+
 @mutant("no_concatenation")
 class _Narrow(Right):
     def __init__(self, channels, dim, depth, patch):
@@ -503,7 +574,13 @@ MUTANTS = {
         adds_a_residual: "Did you add x to the result?",
         forgets_to_split: "split B·P again",
         detaches: "no gradient comes back",
-        lets_the_block_do_it: "`attend_globally` does what you are to build",
+        lets_the_block_do_it: "`attend_globally` and `unfold_patches` and `fold_patches` do what you are",
+        asks_for_the_unfold: "`unfold_patches` and `fold_patches` do what you are to build",
+        views_after_permuting: "After a permute `view` cannot do it",
+        permutes_four_axes: "permute names every axis once",
+        turns_the_channels: "Did you turn the channels round before the layer?",
+        computes_in_float32: "Do you compute in float32 inside?",
+        goes_around_the_layer: "the gradient does not come back through the layer alone",
     },
     "06.2": {
         partners_only: "forget what the convolution has written into them?",
@@ -519,6 +596,9 @@ MUTANTS = {
         starts_at_zero: "Did you start the partners at 0?",
         swaps_sides: "Did you swap ph and pw?",
         own_patch: "Did you mark the pixel's own patch?",
+        begins_at_the_pixel: "Do your partners begin at (y, x)?",
+        windows_behind: "Does your window lie to one side of its partner?",
+        windows_before: "Does your window end at its partner?",
         rows_or_columns: "A pixel is heard if both fit",
         counts: "expected a tensor of torch.bool",
         asks_the_library: "`hears` and `heard_along` do what you are to build",
@@ -558,6 +638,10 @@ MUTANTS = {
         _Local: "Does the fusion get the local map?",
         _Tiled: "Stretch the map of D channels before you unfold it",
         _Early: "Did you stretch X at the start?",
+        _LocalEarly: "Did you stretch X instead of X_L?",
+        _TwoByTwo: "Did you write the patch down as 2?",
+        _Swapped: "Did you swap ph and pw?",
+        _OneByOne: "The fusion is 3 × 3, from 2C to C",
         _Narrow: "one behind the other: 2C channels in",
         _Bias: "has no bias: bias=False",
         _Dressed: "stands alone: nn.Conv2d(C, D, 1, bias=False)",

@@ -54,9 +54,10 @@ def next_token(t: Tensor) -> Tensor:
 
 
 def mixed_mean(t: Tensor) -> Tensor:
-    """Tokens hear the mean of their sequence, by different amounts: not linear, and order matters."""
-    amounts = torch.linspace(1, 2, t.shape[1], dtype=t.dtype)[:, None]
-    return t + torch.tanh(t.mean(1, keepdim=True)) * amounts
+    """Tokens hear the mean of their sequence: not linear; every token and every channel in its own way."""
+    tokens = torch.linspace(1, 2, t.shape[1], dtype=t.dtype)[:, None]
+    channels = torch.linspace(1, 3, t.shape[2], dtype=t.dtype)
+    return t + torch.tanh(t.mean(1, keepdim=True)) * tokens * channels
 
 
 def in_places(x: Tensor, patch: Pair) -> Tensor:
@@ -139,11 +140,33 @@ EXCHANGE_SUSPECTS = {
     "Did you unfold with (ph, pw) and fold with (pw, ph)?": _folded_across,
     "Did you write the patch down as 2? It is an argument.": lambda x, layer, p: exchange(x, layer, (2, 2)),
     "Did you swap ph and pw?": _in_order(0, 1, 2, 3, 4, sequences=3, swap=True),
+    "Did you turn the channels round before the layer? A token keeps their order.": (
+        lambda x, layer, patch: exchange(x.flip(1), layer, patch).flip(1)
+    ),
+}
+ROUNDED = {
+    "Do you compute in float32 inside? Leave the dtype as it comes.": (
+        lambda x, layer, patch: exchange(x.float(), layer, patch).to(x.dtype)
+    ),
 }
 
 
+def _gradients_agree(answer: Callable, x: Tensor, layer: Function, patch: Pair) -> None:
+    """The gradient goes back through the layer, and through nothing else."""
+    gradients = []
+    for function in (answer, exchange):
+        leaf = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(leaf, layer, patch).square().sum(), leaf)
+        gradients.append(gradient)
+    if (gradients[0] - gradients[1]).abs().max() > 1e-9:
+        raise Wrong(
+            "the values are right, but the gradient does not come back through the layer alone: did you use\n"
+            "      `detach`, or a path around the layer?"
+        )
+
+
 def check_exchange(answer: Callable) -> None:
-    """06.1: a layer that only moves tokens tells who exchanges with whom; one call; then a mixing layer."""
+    """06.1: a layer that moves tokens tells who exchanges with whom; one call; then one that mixes."""
     for shape, patch in (((2, 3, 4, 6), (2, 2)), ((3, 2, 6, 12), (2, 3)), ((1, 4, 4, 4), (4, 1))):
         layer = Layer("hands every token to the one before it", next_token)
         moves_like(answer, exchange, shape, layer, patch, suspects=EXCHANGE_SUSPECTS)
@@ -160,6 +183,9 @@ def check_exchange(answer: Callable) -> None:
     keeps_dtype(answer, *example)
     lets_gradient_flow(answer, *example)
     agrees(answer, exchange, *example, where="with a layer that mixes tokens:", suspects=EXCHANGE_SUSPECTS)
+    doubles = example[0].double(), *example[1:]
+    agrees(answer, exchange, *doubles, where="in float64:", tol=1e-10, suspects=ROUNDED)
+    _gradients_agree(answer, *doubles)
 
 
 # 06.4
@@ -267,21 +293,22 @@ EXERCISES = {
         checker=check_exchange,
         notice="One layer, P sequences: the places share their weights and never meet.",
         hints=(
-            "unfold_patches gives [B, P, N, D]. The layer takes three axes. Which two of the four may share\n"
-            "one axis, so that a sequence still is: one image, one place, N tokens?",
-            "B and P. tokens.flatten(0, 1) makes [B·P, N, D]; .view(tokens.shape) goes back.\n"
-            "Then fold_patches(tokens, (H, W), patch).",
-            "tokens = unfold_patches(x, patch)               # [B, P, N, D]\n"
-            "mixed = layer(tokens.flatten(...))              # [B·P, N, D]\n"
-            "return fold_patches(mixed.view(...), ..., patch)",
+            "Cut H into nH · ph and W into nW · pw: six axes (01). The layer takes three. Which of the six\n"
+            "tell the sequences apart, so that a sequence is: one image, one place, N tokens?",
+            "B, ph and pw. Permute to [B, ph, pw, nH, nW, D], then reshape to [B·P, N, D].\n"
+            "The way back is the same in reverse: the six axes, the permutation undone, the map.",
+            "x6 = x.reshape(B, D, H // ph, ph, W // pw, pw).permute(...)   # [B, ph, pw, nH, nW, D]\n"
+            "mixed = layer(x6.reshape(..., ..., D))                        # [B·P, N, D]\n"
+            "return mixed.reshape(x6.shape).permute(...).reshape(x.shape)",
         ),
         solution=(FILE, "exchange"),
-        forbidden=("attend_globally",),
+        forbidden=("attend_globally", "unfold_patches", "fold_patches"),
         symptoms={
             "too many values to unpack": TOO_MANY,
-            "do not fill a map": "fold_patches takes [B, P, N, D]: split the first axis into B and P again.",
             "expected a tensor [B, P, N, D]": "fold_patches takes [B, P, N, D]: split B·P again.",
-            "is invalid for input of size": "The new shape holds another number of elements: [B, P, N, D].",
+            "is invalid for input of size": "The new shape has another number of elements than the old one.",
+            "view size is not compatible": "After a permute `view` cannot do it: reshape copies if it must.",
+            "the desired ordering of dimensions": "permute names every axis once: six of them after the cut.",
         },
     ),
     "06.4": Exercise(

@@ -78,6 +78,15 @@ HEAR_SUSPECTS = {
     "Did you start the partners at 0? They start at y % ph and x % pw.": (
         lambda y, x, size, patch, k: heard(0, 0, size, patch, k)
     ),
+    "Do your partners begin at (y, x)? There are some above and to the left: start at y % ph, x % pw.": (
+        lambda y, x, size, patch, k: _windows((y, x), size, patch, k // 2, k // 2)
+    ),
+    "Does your window lie to one side of its partner? It reaches r pixels to both sides.": (
+        lambda y, x, size, patch, k: _windows((y % patch[0], x % patch[1]), size, patch, 0, k - 1)
+    ),
+    "Does your window end at its partner? It reaches r pixels to both sides.": (
+        lambda y, x, size, patch, k: _windows((y % patch[0], x % patch[1]), size, patch, k - 1, 0)
+    ),
     "Did you swap ph and pw?": lambda y, x, size, patch, k: heard(y, x, size, patch[::-1], k),
     "Did you mark the pixel's own patch? Partners lie one in each patch.": (
         lambda y, x, size, patch, k: _own_patch(y, x, size, patch)
@@ -86,6 +95,16 @@ HEAR_SUSPECTS = {
         lambda *a: _rows_or_columns(*a)
     ),
 }  # fmt: skip
+
+
+def _windows(start: Pair, size: Pair, patch: Pair, before: int, behind: int) -> Tensor:
+    """Partners from `start` on, each with a window of `before` pixels before it and `behind` after it."""
+    found = torch.zeros(size, dtype=torch.bool)
+    for row in range(start[0], size[0], patch[0]):
+        for column in range(start[1], size[1], patch[1]):
+            rows = slice(max(0, row - before), row + behind + 1)
+            found[rows, max(0, column - before) : column + behind + 1] = True
+    return found
 
 
 def _lost_windows(y: int, x: int, size: Pair, patch: Pair, kernel: int) -> Tensor:

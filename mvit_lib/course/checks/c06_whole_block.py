@@ -14,6 +14,7 @@ from mvit_lib.course.probes import Function, Wrong, agrees, lets_gradient_flow, 
 from mvit_lib.course.two_marks import BandBlock
 from mvit_lib.weights import set_formula_weights
 
+Pair = tuple[int, int]
 SETTINGS = (12, 16, 2, (2, 2))  # C, D, L, patch
 
 
@@ -36,9 +37,9 @@ NAMES = {
     "local_project.bias": "The 1 × 1 convolution to D has no bias: bias=False.",
     "local_project.": "The 1 × 1 convolution to D stands alone: nn.Conv2d(C, D, 1, bias=False), without "
     "norm and activation.",
-    "local_conv.": "The first convolution is 3 × 3 and keeps C: ConvNormAct(C, C, 3).",
+    "local_conv.": "The first convolution is 3 × 3 and keeps C: ConvNormAct(C, C, 3). Without the 3, K is 1.",
     "project.": "Behind the fold a 1 × 1 convolution leads back to C: ConvNormAct(D, C).",
-    "fusion.": "The fusion is 3 × 3, from 2C to C: ConvNormAct(2 * C, C, 3).",
+    "fusion.": "The fusion is 3 × 3, from 2C to C: ConvNormAct(2 * C, C, 3). K is 1 if it is left out.",
     "norm.": "Behind the last transformer layer stands one more LayerNorm(D), called norm.",
     "transformer.": "transformer is nn.Sequential of L layers: TransformerLayer(D, 4, 2).",
 }
@@ -56,7 +57,8 @@ def check_names(block: nn.Module, reference: nn.Module) -> None:
             raise Wrong(f"your block has nothing called {name}.\n      {_meaning(name)}")
         if yours[name].shape != tensor.shape:
             shapes = f"{list(yours[name].shape)}, expected {list(tensor.shape)}"
-            raise Wrong(f"{name} has shape {shapes}.\n      {_meaning(name)}")
+            part = name.split("weight")[0] if yours[name].shape[2:] != tensor.shape[2:] else name
+            raise Wrong(f"{name} has shape {shapes}.\n      {_meaning(part)}")
     for name in yours:
         if name not in theirs:
             raise Wrong(f"your block has {name}, the library's has not.\n      {_meaning(name)}")
@@ -104,6 +106,24 @@ def _resized_after_projection(block: MobileViTBlock, x: Tensor, local: Tensor) -
     return block.fusion(torch.cat([x, y], dim=1))
 
 
+def _local_of_stretched(block: MobileViTBlock, x: Tensor, local: Tensor) -> Tensor:
+    size, how = (x.shape[-2], x.shape[-1]), {"mode": "bilinear", "align_corners": False}
+    stretched = F.interpolate(x, block.tiled_size(size), **how)
+    folded = block.attend_globally(block.local_project(block.local_conv(stretched)))
+    return _finish(block, x, F.interpolate(folded, size, **how))
+
+
+def _with_patch(change: Callable[[Pair], Pair]) -> Callable[[MobileViTBlock, Tensor, Tensor], Tensor]:
+    """The block with the same weights and other patches."""
+
+    def run(block: MobileViTBlock, x: Tensor, local: Tensor) -> Tensor:
+        twin = copy.deepcopy(block)
+        twin.patch_size = change(block.patch_size)
+        return twin(x)
+
+    return run
+
+
 def _bands(block: MobileViTBlock, x: Tensor, local: Tensor) -> Tensor:
     size = (x.shape[-2], x.shape[-1])
     if block.tiled_size(size) != size:
@@ -149,10 +169,19 @@ MISTAKES = {
     "Did you stretch X at the start? Only the map of D channels is stretched, right before unfold.": (
         _resized_at_the_start
     ),
+    "Did you stretch X instead of X_L? Both local convolutions see the map in its true size.": (
+        _local_of_stretched
+    ),
+    "Did you write the patch down as 2? It is an argument.": _with_patch(lambda patch: (2, 2)),
+    "Did you swap ph and pw? patch is (ph, pw), rows first.": _with_patch(lambda patch: patch[::-1]),
     "Did you go back to the old size after the 1 × 1 convolution? That comes first: right after fold.": (
         _resized_after_projection
     ),
 }
+
+
+def _suspects(reference: MobileViTBlock) -> dict[str, Function]:
+    return {question: _variant(reference, mistake) for question, mistake in MISTAKES.items()}
 
 
 def check_block(build_block: Callable) -> None:
@@ -165,7 +194,6 @@ def check_block(build_block: Callable) -> None:
     check_names(block, reference)
     block.load_state_dict(reference.state_dict())
     block.eval()
-    suspects = {question: _variant(reference, f) for question, f in MISTAKES.items()}
     with calls_noted(("attend_globally",)) as called:
         block(normal(1, 12, 4, 6))
     if called:
@@ -173,14 +201,14 @@ def check_block(build_block: Callable) -> None:
     for size in ((8, 6), (7, 5)):
         where = f"on a map [2, 12, {size[0]}, {size[1]}] with the library's weights:"
         with torch.no_grad():
-            agrees(block, reference, normal(2, 12, *size), where=where, suspects=suspects)
+            agrees(block, reference, normal(2, 12, *size), where=where, suspects=_suspects(reference))
     other = 8, 12, 1, (3, 2)
     block, reference = build_block(*other), reference_block(*other)
     check_names(block, reference)
     block.load_state_dict(reference.state_dict())
     with torch.no_grad():
         where = "with C = 8, D = 12, L = 1, patch (3, 2), on a map [1, 8, 7, 5]:"
-        agrees(block.eval(), reference, normal(1, 8, 7, 5), where=where)
+        agrees(block.eval(), reference, normal(1, 8, 7, 5), where=where, suspects=_suspects(reference))
     lets_gradient_flow(block, normal(1, 8, 6, 4))
 
 

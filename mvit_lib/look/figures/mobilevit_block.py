@@ -21,7 +21,7 @@ LETTERS = "#14181c"  # on a coloured square
 
 def _number(ax: Axes, x: float, y: float, value: int, colour: str) -> None:
     ax.add_patch(Rectangle((x, y), 1, 1, fc=colour, ec=INK, lw=0.8))
-    ax.text(x + 0.5, y + 0.53, str(value), ha="center", va="center", fontsize=10, color=LETTERS)
+    ax.text(x + 0.5, y + 0.53, str(value), ha="center", va="center", fontsize=10, color=LETTERS, zorder=6)
 
 
 def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
@@ -49,7 +49,7 @@ def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
             bend = {"arrowstyle": "-", "color": LETTERS, "lw": 1.1, "shrinkA": 13}
             bend["connectionstyle"] = "arc3,rad=0.28"
             ends = (column + 0.5, row + 0.22), (listener[1] + 0.5, listener[0] + 0.5)
-            ax.annotate("", *ends, arrowprops=bend, zorder=3)
+            ax.annotate("", *ends, arrowprops=bend, zorder=4)
     ring(ax, listener[1] + 0.5, listener[0] + 0.5, 24)
     for p in range(P):
         ax.text(left - 0.25, p + 0.53, f"p = {p}", ha="right", va="center", fontsize=10)
@@ -74,9 +74,9 @@ def _map_of_patches(ax: Axes, H: int, W: int) -> None:
         for column in range(W):
             _number(ax, column, row, row * W + column, POSITION_COLOURS[row % 2 * 2 + column % 2])
     for k in range(0, H + 1, 2):
-        ax.plot([0, W], [k, k], color=INK, lw=2.6)
+        ax.plot([0, W], [k, k], color=LETTERS, lw=3)
     for k in range(0, W + 1, 2):
-        ax.plot([k, k], [0, H], color=INK, lw=2.6)
+        ax.plot([k, k], [0, H], color=LETTERS, lw=3)
 
 
 def shapes_of(block: MobileViTBlock, size: Pair) -> dict[str, tuple[int, ...]]:
@@ -108,7 +108,13 @@ CHAINS = (
     ("X_G", "fold\n", "back\nif needed\n", "X_F", "conv 1 × 1\nD → C\nproject", "concat\n2C = {}\n",
      "conv n × n\n2C → C\nfusion", "Y"),
 )  # fmt: skip
-TITLES = ((3, "1 · local"), (3, "2 · global"), (55, "3 · fusion"))
+# Where a title stands: row, left end.
+TITLES = {
+    "1 · local": (0, 3),
+    "2 · global": (1, 3),
+    "2 · global, the way back": (2, 3),
+    "3 · fusion": (2, 52.3),
+}
 SUBSCRIPTS = {"X_L": "$X_L$", "X_U": "$X_U$", "X_G": "$X_G$", "X_F": "$X_F$", "X": "$X$", "Y": "$Y$"}
 HALF = 5.3  # half the width of a box or of a tensor's shape
 
@@ -123,9 +129,11 @@ def fig_block(block: MobileViTBlock, size: Pair) -> tuple[Figure, dict[str, tupl
     fig.subplots_adjust(left=0, right=1, bottom=0, top=1)
     bare(ax).set_xlim(0, 100)
     ax.set_ylim(51.2, 0)
-    for row, (chain, (start, title)) in enumerate(zip(CHAINS, TITLES, strict=True)):
+    for title, (row, left) in TITLES.items():
+        ax.text(left, 2.6 + 16 * row, title, fontsize=10, fontweight="bold", va="center")
+    ax.plot([51, 51], [33.2, 47.5], color=INK, lw=1, ls=":")
+    for row, chain in enumerate(CHAINS):
         y, step = 10 + 16 * row, 86 / (len(chain) - 1)
-        ax.text(start, y - 7.4, title, fontsize=10, fontweight="bold", va="center")
         for i, word in enumerate(chain):
             x = 8 + i * step
             if word in shapes:
@@ -148,7 +156,7 @@ def _box(ax: Axes, x: float, y: float, words: str) -> None:
     """What is done, in a box, and under it the name of the part that does it; dashed: only if needed."""
     *lines, name = words.split("\n")
     box = FancyBboxPatch((x - HALF + 0.5, y - 2.9), 2 * HALF - 1, 5.8, boxstyle="round,pad=0.5", fc="none",
-                         ec=ACCENT if name == "transformer" else INK, lw=1.6,
+                         ec=INK, lw=3 if name == "transformer" else 1.6,
                          ls="--" if "needed" in words else "-")  # fmt: skip
     ax.add_patch(box)
     ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=9)
@@ -185,7 +193,7 @@ def fig_order(photo: Tensor, piece: int, order: Tensor) -> tuple[Figure, dict[st
     """A photo, its shuffled pieces, and the two maps of `order_differences`, which are the data."""
     data = order_differences(photo, piece, order)
     fig, axes = plt.subplots(1, 4, figsize=(8, 2.35), gridspec_kw={"width_ratios": (1, 1, 1, 1)})
-    fig.subplots_adjust(left=0.005, right=0.93, bottom=0.01, top=0.8, wspace=0.06)
+    fig.subplots_adjust(left=0.005, right=0.91, bottom=0.01, top=0.8, wspace=0.06)
     for ax, picture in zip(axes, (photo, shuffled(photo, order, piece)), strict=False):
         bare(ax).imshow(picture[0].permute(1, 2, 0).clamp(0, 1).numpy())
     axes[0].set_title("a photo", fontsize=9.5)
@@ -194,8 +202,9 @@ def fig_order(photo: Tensor, piece: int, order: Tensor) -> tuple[Figure, dict[st
     for ax, (name, values) in zip(axes[2:], data.items(), strict=True):
         drawn = bare(ax).imshow(values.numpy(), cmap=SEQUENTIAL, vmin=0, vmax=top)
         ax.set_title(f"difference by\n{name}", fontsize=9.5)
-    bar = fig.colorbar(drawn, cax=fig.add_axes((0.94, 0.03, 0.015, 0.75)))
+    bar = fig.colorbar(drawn, cax=fig.add_axes((0.92, 0.03, 0.015, 0.75)))
     bar.outline.set_visible(False)
+    bar.set_label("standard deviations")
     return fig, data
 
 
@@ -214,7 +223,7 @@ def fig_stretch(row: Tensor, patch: int) -> tuple[Figure, dict[str, Tensor]]:
     stretched, back = stretch_and_back(row, length)
     data = {"before": row, "stretched": stretched, "back": back}
     fig, ax = plt.subplots(figsize=(8, 2.6))
-    fig.subplots_adjust(left=0.06, right=0.99, bottom=0.1, top=0.97)
+    fig.subplots_adjust(left=0.06, right=0.99, bottom=0.11, top=0.99)
     styles = {"before": (INK, "o", 9), "stretched": (PLAIN, "s", 7), "back": (ACCENT, "o", 5)}
     places = {name: (torch.arange(len(v)) + 0.5) / len(v) for name, v in data.items()}
     ends = [0, *places["before"].tolist(), 1], [row[0], *row.tolist(), row[-1]]  # flat outside
@@ -225,9 +234,11 @@ def fig_stretch(row: Tensor, patch: int) -> tuple[Figure, dict[str, Tensor]]:
         ax.plot(places[name], values, marker, color=colour, ms=size, mfc="none" if hollow else colour)
     for k in range(length + 1):
         lw = 2.2 if k % patch == 0 else 0.6
-        ax.axvline(k / length, color=PLAIN, lw=lw, alpha=0.6, zorder=0)
+        ax.axvline(k / length, ymax=0.8, color=PLAIN, lw=lw, alpha=0.6, zorder=0)
     words = {"before": f"○ {len(row)} pixels", "stretched": f"■ stretched to {length}",
              "back": f"● back to {len(row)}"}  # fmt: skip
+    ax.set_xlabel(f"place along the axis; lines: the {length} cells, thick ones the patches")
+    ax.set_ylabel("value of the pixel")
     low, high = row.min().item(), row.max().item()
     for i, (name, word) in enumerate(words.items()):
         ax.text(0.02 + 0.2 * i, high + 0.22 * (high - low), word, color=styles[name][0], fontsize=10)
@@ -256,7 +267,7 @@ def fig_supports(
     for ax, (name, heard) in zip(axes[1:], data.items(), strict=True):
         ax.add_patch(Rectangle((-0.5, -0.5), size[1], size[0], fc="none", ec=INK, lw=1, clip_on=False))
         ring(ax, listener[1], listener[0], 10)
-        ax.set_title(f"{name}:\n{100 * heard.double().mean():.0f} % reach the ring", fontsize=9.5)
+        ax.set_title(f"{name}: {heard.any(1).sum()} of {size[0]}\nrows reach the ring", fontsize=9.5)
     return fig, data
 
 
@@ -272,9 +283,10 @@ def fig_runs(rows: Sequence[Mapping[str, str | float]]) -> tuple[Figure, dict[st
     fig.subplots_adjust(left=0.27, right=0.97, bottom=0.62 / (0.5 * len(data) + 0.9), top=0.98)
     for y, (name, values) in enumerate(data.items()):
         colour = ACCENT if name.startswith("bands") else PLAIN
-        ax.plot(values, [y] * len(values), "o", ms=9, color=colour, alpha=0.6, mew=0)
+        apart = [y + 0.17 * (i - (len(values) - 1) / 2) for i in range(len(values))]  # so that all show
+        ax.plot(values, apart, "o", ms=5.5, color=colour, mew=0)
     ax.set_yticks(range(len(data)), list(data))
-    ax.set_ylim(len(data) - 0.5, -0.5)
+    ax.set_ylim(len(data) - 0.4, -0.6)
     ax.set_xlim(35, 102)
     ax.axvline(50, color=INK, lw=1, ls="--", zorder=0)
     ax.text(49.3, 0, "guessing", ha="right", va="center", fontsize=9.5)

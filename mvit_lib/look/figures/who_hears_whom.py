@@ -62,16 +62,15 @@ def coverage(size: Pair, patch: Pair, kernel: int, fused: bool = False) -> Tenso
     return shares[0][:, None] * shares[1]
 
 
-def loudness(function: Callable[[Tensor], Tensor], channels: int, size: Pair, listener: Pair) -> Tensor:
-    """The share of each pixel of a map [1, channels, H, W] in the gradient of the output pixel `listener`.
+def loudness(function: Callable[[Tensor], Tensor], x: Tensor, listener: Pair) -> Tensor:
+    """The share of each pixel of the map x [1, C, H, W] in the gradient of the output pixel `listener`.
 
-    Asks autograd, in float64, for the gradient of a random mix of the output pixel's channels; its
-    absolute values, added over the channels, sum to 1 over the map. Shape: [H, W].
+    Asks autograd for the gradient of a random mix of the output pixel's channels; its absolute values,
+    added over the channels, sum to 1 over the map. Shape: [H, W], of the dtype of x.
     """
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(1, channels, *size, generator=draw, dtype=torch.float64, requires_grad=True)
+    x = x.detach().clone().requires_grad_()
     pixel = function(x)[0, :, listener[0], listener[1]]
-    mix = torch.randn(len(pixel), generator=draw, dtype=torch.float64)
+    mix = torch.randn(len(pixel), generator=torch.Generator().manual_seed(1), dtype=x.dtype)
     (gradient,) = torch.autograd.grad((pixel * mix).sum(), x)
     size_of = gradient[0].abs().sum(dim=0)  # [H, W]
     return size_of / size_of.sum()
@@ -79,7 +78,8 @@ def loudness(function: Callable[[Tensor], Tensor], channels: int, size: Pair, li
 
 def heard_by(function: Callable[[Tensor], Tensor], channels: int, size: Pair, listener: Pair) -> Tensor:
     """Which pixels of a map [1, channels, H, W] can change the output pixel `listener`: bool [H, W]."""
-    return loudness(function, channels, size, listener) > 0
+    draw = torch.Generator().manual_seed(0)
+    return loudness(function, torch.randn(1, channels, *size, generator=draw).double(), listener) > 0
 
 
 def small_block(patch: Pair, kernel: int = 3) -> MobileViTBlock:
