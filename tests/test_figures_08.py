@@ -44,6 +44,7 @@ def test_every_size_has_its_own_colour_and_white_is_readable_on_it():
     colours = figures.size_colours([320, 160, 192, 160, 288, 256])
     assert list(colours) == list(SIDES)
     assert tuple(colours.values()) == figures.SIZE_COLOURS
+    assert figures.size_colours([320, 256]) == {256: colours[256], 320: colours[320]}
     assert figures.size_colours([64]) == {64: figures.SIZE_COLOURS[0]}
     assert list(figures.size_colours([2, 3, 4]).values()) == list(figures.SIZE_COLOURS[::2])
     assert all(contrast_with_white(colour) >= 4.5 for colour in figures.SIZE_COLOURS)
@@ -59,7 +60,7 @@ def test_an_image_is_shown_at_its_sizes():
     extents = [picture.get_extent() for picture in fig.axes[0].images]
     assert [(right - left, top - bottom) for left, right, bottom, top in extents] == [(32, 32), (96, 96)]
     assert extents[0][1] < extents[1][0]
-    assert [t.get_text() for t in fig.axes[0].texts] == ["32 px", "cat 0.50", "96 px", "butterfly 1.00"]
+    assert [t.get_text() for t in fig.axes[0].texts] == ["32 px", "cat 50 %", "96 px", "butterfly 100 %"]
 
 
 def test_a_steps_pixels_are_tiled_without_gap_or_overlap():

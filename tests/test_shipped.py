@@ -73,3 +73,11 @@ def test_the_targets_of_the_course_are_met(name):
     assert {
         score: float(row[score]) for score in TARGETS[name] if float(row[score]) < TARGETS[name][score]
     } == {}
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_readme_tells_what_the_table_holds(name):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    row = RECORDED[name][1]
+    assert all(f"{row[score]} %" in line for score in TARGETS[name])

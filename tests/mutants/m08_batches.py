@@ -67,6 +67,28 @@ def a_fraction(size, sizes, b):
     return max(H * W for H, W in sizes) * b / (size[0] * size[1])
 
 
+def squares_the_height(size, sizes, b):
+    return max(H * W for H, W in sizes) * b // size[0] ** 2
+
+
+def largest_side_squared(size, sizes, b):
+    return max(max(size) for size in sizes) ** 2 * b // (size[0] * size[1])
+
+
+def largest_by_side(size, sizes, b):
+    H, W = max(sizes, key=max)
+    return H * W * b // (size[0] * size[1])
+
+
+def largest_by_sum(size, sizes, b):
+    H, W = max(sizes, key=sum)
+    return H * W * b // (size[0] * size[1])
+
+
+def cuts_a_fraction_off(size, sizes, b):
+    return int(max(H * W for H, W in sizes) / (size[0] * size[1]) * b)
+
+
 def asks_the_library(size, sizes, b):
     return MultiScaleSampler(1, sizes, b).batches[size]
 
@@ -114,8 +136,24 @@ def without_items(batches):
     return sum(H * W * b for (H, W), b in batches)
 
 
-def a_tensor_of_it(batches):
-    return torch.tensor(plain_mean(batches))
+def two_places(batches):
+    return round(sum(H * W * b for (H, W), b in batches.items()) / sum(batches.values()), 2)
+
+
+def the_side(batches):
+    return math.sqrt(sum(H * W * b for (H, W), b in batches.items()) / sum(batches.values()))
+
+
+def mean_batch(batches):
+    return sum(batches.values()) / len(batches)
+
+
+def pixels_once(batches):
+    return sum(H * W for H, W in batches) / sum(batches.values())
+
+
+def a_tensor_of_all(batches):
+    return torch.tensor([H * W * b for (H, W), b in batches.items()])
 
 
 MUTANTS = {
@@ -134,6 +172,11 @@ MUTANTS = {
         b_at_256: "Is 256 × 256 the size of b?",
         without_b: "Did you forget b?",
         a_fraction: "expected an int, got float: // divides to an int",
+        squares_the_height: "Did you square the height of `size`?",
+        largest_side_squared: "Did you square the longest side?",
+        largest_by_side: "the size with the longest side?",
+        largest_by_sum: "Did you compare H + W?",
+        cuts_a_fraction_off: "cut the fraction off at the end?",
         asks_the_library: "`mvit_lib` does what you are to build",
         a_pair_as_a_number: "a size is a pair: take it apart first",
     },
@@ -146,7 +189,11 @@ MUTANTS = {
         images_per_pixel: "Is the fraction upside down?",
         rounded_down: "Did you round down with //?",
         all_pixels: "not yet divided?",
-        without_items: "batches.items() gives ((H, W), b_t)",
-        a_tensor_of_it: "expected a number, got Tensor",
+        without_items: "batches.items() gives ((H, W), b)",
+        two_places: "Did you round the mean to two places?",
+        the_side: "Is that the side?",
+        mean_batch: "Is that a mean batch?",
+        pixels_once: "Does each size count its pixels only once?",
+        a_tensor_of_all: "expected a number, got Tensor",
     },
 }

@@ -3,6 +3,7 @@
 import random
 from itertools import cycle
 
+import numpy as np
 import torch
 
 from mvit_lib.data import MultiScaleSampler
@@ -222,6 +223,44 @@ def no_shuffle(number, batches, seed, epoch_, rank, world):
     return epoch(mine, batches, random.Random(f"{seed} {epoch_}"))
 
 
+def from_a_generator(words):
+    """A function that is right but for what its generator is made from."""
+
+    def steps(number, batches, seed, epoch_, rank, world):
+        draw = random.Random(words(seed, epoch_))
+        return epoch(shared(number, world, draw)[rank], batches, draw)
+
+    return steps
+
+
+hashes_a_text = from_a_generator(lambda seed, epoch: hash(f"{seed} {epoch}"))
+hashes_a_pair_of_texts = from_a_generator(lambda seed, epoch: hash((str(seed), str(epoch))))
+writes_them_side_by_side = from_a_generator(lambda seed, epoch: f"{seed}{epoch}")
+a_hundred_epochs_a_seed = from_a_generator(lambda seed, epoch: 100 * seed + epoch)
+even_and_odd_epochs = from_a_generator(lambda seed, epoch: f"{seed} {epoch % 2}")
+
+
+def seeds_numpys_default(number, batches, seed, epoch_, rank, world):
+    np.random.seed(1000 * seed + epoch_)
+    order = np.random.permutation(number).tolist()
+    mine = [order[(rank + i * world) % number] for i in range(-(-number // world))]
+    return list(epoch(mine, batches, random.Random(f"{seed} {epoch_}")))
+
+
+def deals_before_it_shuffles(number, batches, seed, epoch_, rank, world):
+    draw = random.Random(f"{seed} {epoch_}")
+    mine = [(rank + i * world) % number for i in range(-(-number // world))]
+    draw.shuffle(mine)
+    return epoch(mine, batches, draw)
+
+
+def likes_large_batches(number, batches, seed, epoch_, rank, world):
+    draw = random.Random(f"{seed} {epoch_}")
+    mine = shared(number, world, draw)[rank]
+    weights = list(batches.values())
+    return epoch(mine, batches, draw, size=lambda draw: draw.choices(list(batches), weights)[0])
+
+
 def counts_from_one(number, batches, seed, epoch_, rank, world):
     draw = random.Random(f"{seed} {epoch_}")
     return epoch(shared(number, world, draw, list(range(1, number + 1)))[rank], batches, draw)
@@ -252,13 +291,13 @@ MUTANTS = {
         always_from_the_start: "Does every step begin at the first index?",
         places_for_indices: "take order[i], not i",
         with_replacement: "Some indices come twice and others never",
-        everybodys_generator: "call draw.choice(list(batches)) once in each step",
+        everybodys_generator: "Nobody has drawn from `draw`",
         sizes_in_turn: "Do you take the sizes in turn?",
         one_size_an_epoch: "All steps have one size",
         draws_twice: "call draw.choice(list(batches)) once in each step",
         shuffles_again: "Did you shuffle again?",
         empties_the_list: "changes the list of indices it was given",
-        pads_once: "it has to go round again",
+        pads_once: "Did you fill it up only once?",
         repeats_the_last: "begin again at order[0]",
         one_step_more: "one step too many",
         never_stops: "there is no end",
@@ -285,6 +324,14 @@ MUTANTS = {
         forgets_the_seed: "seeds 0 and 1 draw the same sizes",
         adds_seed_and_epoch: "did you add or multiply the two?",
         one_order_for_all_epochs: "epochs 0 and 1 shuffle alike",
+        hashes_a_text: "`hash` of a text is another number in every process",
+        hashes_a_pair_of_texts: "`hash` of a text is another number in every process",
+        writes_them_side_by_side: "Put a space between them",
+        a_hundred_epochs_a_seed: "did you add or multiply the two?",
+        even_and_odd_epochs: "epochs 0 and 2 draw the same sizes",
+        seeds_numpys_default: "seeds or moves everybody's generator",
+        deals_before_it_shuffles: "did you deal first and shuffle each share?",
+        likes_large_batches: "all sizes are equally likely",
         no_shuffle: "the indices come in their own order",
         counts_from_one: "but a step holds 50",
         seeds_with_a_pair: "random.Random takes one number or one string",

@@ -19,12 +19,15 @@ Step = tuple[tuple[int, int], int]
 Row = Mapping[str, Any]
 # From the smallest size to the largest; dark enough for white numbers.
 SIZE_COLOURS = ("#3f6fb0", "#6a5fb5", "#94508f", "#a8485f", "#a8511c")
+PAPER_SIDES = (160, 192, 256, 288, 320)
 SAMPLER_COLOURS = {"fixed": "#7d72d6", "multi-scale": ACCENT}
 
 
 def size_colours(sides: Sequence[int]) -> dict[int, str]:
-    """A colour for each different size, cold for small and warm for large."""
+    """A colour for each different size, cold for small and warm for large; the paper's keep theirs."""
     ordered = sorted(set(sides))
+    if set(ordered) <= set(PAPER_SIDES):
+        return {side: SIZE_COLOURS[PAPER_SIDES.index(side)] for side in ordered}
     last = max(1, len(ordered) - 1)
     return {side: SIZE_COLOURS[round(4 * i / last)] for i, side in enumerate(ordered)}
 
@@ -45,7 +48,7 @@ def fig_reading(image: Tensor, answers: Mapping[int, tuple[str, float]]) -> tupl
         ax.imshow(shown[side].numpy(), extent=(x, x + side, 0, side))
         middle = x + side / 2
         ax.text(middle, side + 24, f"{side} px", ha="center", fontweight="bold")
-        ax.text(middle, side + 6, f"{name} {probability:.2f}", ha="center", fontsize=9)
+        ax.text(middle, side + 6, f"{name} {100 * probability:.0f} %", ha="center")
         x += side + gap
     ax.set_xlim(-4, x - gap + 4)
     ax.set_ylim(-2, max(answers) + 46)
@@ -97,7 +100,7 @@ def fig_timeline(plans: Mapping[str, Sequence[Step]]) -> tuple[Figure, dict[str,
     data: name -> (steps, images, pixels).
     """
     fig, axes = plt.subplots(len(plans), 1, figsize=(8, 1.5 * len(plans) + 0.4), sharex=True, squeeze=False)
-    fig.subplots_adjust(left=0.07, right=0.99, top=0.93, bottom=0.13, hspace=0.5)
+    fig.subplots_adjust(left=0.09, right=0.99, top=0.93, bottom=0.13, hspace=0.5)
     sides = [height for steps in plans.values() for (height, _), _ in steps]
     colours, data = size_colours(sides), {}
     for ax, (name, steps) in zip(axes[:, 0], plans.items(), strict=True):
@@ -116,6 +119,7 @@ def fig_timeline(plans: Mapping[str, Sequence[Step]]) -> tuple[Figure, dict[str,
         ax.tick_params(axis="x", length=0 if ax is not axes[-1, 0] else 3)
     axes[-1, 0].set_xlim(0, max(pixels for _, _, pixels in data.values()) / 1e6 * 1.005)
     axes[-1, 0].set_xlabel("pixels so far, in millions")
+    axes[len(axes) // 2, 0].set_ylabel("side of the images")
     return fig, data
 
 
