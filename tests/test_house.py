@@ -96,7 +96,7 @@ def test_small_means_small():
                 doc = node.body[0] if ast.get_docstring(node) else None
                 body = node.end_lineno - node.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
                 assert body <= 40, f"{path.name}: {node.name} has {body} lines"
-    # Three tasks with their metrics, conversion, distributed training, export; PixelZoo's drawings are content.
+    # Three tasks with metrics, conversion, distributed training, export; PixelZoo's drawings are content.
     outside = [p for p in FILES if room(p) not in ("course", "look") and p.parent.name != "zoo"]
     assert sum(map(code_lines, outside)) <= 5500
 
