@@ -163,10 +163,13 @@ def test_the_frames_hold_both_marks_or_one():
     size, draw = (4, 20), torch.Generator().manual_seed(0)
     examples = [two_marks(1, size, torch.tensor([row]), draw) for row in ([1, 5, 1, 13], [1, 4, 1, 14])]
     images = torch.cat([images for images, _ in examples])
-    _, views = fig_marks(images, torch.tensor([0, 1]), 9, [(2, 9), (2, 9)])
+    columns = (5, 13), (4, 14)
+    fig, views = fig_marks(images, torch.tensor([0, 1]), 9, [(2, 9), (2, 9)], columns)
+    words = [[text.get_text() for text in ax.texts] for ax in fig.axes]
+    assert words == [["Δ = 8", "r = 9", "different"], ["Δ = 10", "r = 9", "same"]]
     for view, image in zip(views, images, strict=True):
         assert torch.equal(view, image[:, :, 5:14])
-    for first, second in ((5, 13), (4, 14)):
+    for first, second in columns:
         frames = [set(range(c - 4, c + 5)) for c in range(20)]
         both = any({first, first + 1} & f and {second, second + 1} & f for f in frames)
         assert both == (second - first <= 9)

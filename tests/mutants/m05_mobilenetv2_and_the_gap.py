@@ -1,5 +1,6 @@
 """Plausible wrong answers to 05.1 to 05.3, each with the message that must refuse it."""
 
+import torch
 import torch.nn.functional as F
 
 from mvit_lib.cost import conv_cost
@@ -70,6 +71,10 @@ def with_biases(C, out, K, stride, size):
     return full + out, macs, separable + C + out, separable_macs
 
 
+def height_for_both(*arguments):
+    return counted(right, lambda H, W, s: halved(H, s) ** 2)(*arguments)
+
+
 def floats(C, out, K, stride, size):
     full, macs, separable, _ = counted(right)(C, out, K, stride, size)
     return full, macs, separable, separable * (size[0] / stride) * (size[1] / stride)
@@ -122,6 +127,33 @@ def pads_by_one(x, weight, stride):
     return shifted_copies(x, weight, stride, padding=1)
 
 
+def slices_padded_by_one(x, weight, stride):
+    return slices_without_padding(x, weight, stride, padding=1)
+
+
+def slices_without_padding(x, weight, stride, padding=0):
+    """As many outputs as there should be, whatever the padding."""
+    (H, W), K = x.shape[2:], weight.shape[-1]
+    y = x.new_zeros(*x.shape[:2], halved(H, stride), halved(W, stride))
+    x = F.pad(x, (padding,) * 4)
+    for u in range(K):
+        for v in range(K):
+            y = y + x[:, :, u : u + H : stride, v : v + W : stride] * weight[:, 0, u, v].view(-1, 1, 1)
+    return y
+
+
+def rolls_the_map(x, weight, stride):
+    p, y = weight.shape[-1] // 2, 0
+    for u in range(2 * p + 1):
+        for v in range(2 * p + 1):
+            y = y + x.roll((p - u, p - v), (2, 3)) * weight[:, 0, u, v].view(-1, 1, 1)
+    return y[:, :, ::stride, ::stride]
+
+
+def loops_to_three(x, weight, stride):
+    return shifted_copies(x, F.pad(weight[:, :, :3, :3], (0, weight.shape[-1] - 3) * 2), stride)
+
+
 def swaps_u_and_v(x, weight, stride):
     return shifted_copies(x, weight, stride, cell=lambda u, v: weight[:, 0, v, u].view(-1, 1, 1))
 
@@ -166,6 +198,16 @@ def asks_torch(x, weight, stride):
     return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
 
 
+def asks_torch_in_three_dimensions(x, weight, stride):
+    steps, padding = (1, stride, stride), (0, *[weight.shape[-1] // 2] * 2)
+    return F.conv3d(x[:, :, None], weight[:, :, None], None, steps, padding, 1, len(weight))[:, :, 0]
+
+
+def asks_below_torch(x, weight, stride):
+    padding, rest = [weight.shape[-1] // 2] * 2, ([1, 1], False, [0, 0], len(weight))
+    return torch.ops.aten.convolution(x, weight, None, [stride, stride], padding, *rest)
+
+
 def asks_the_matmul(x, weight, stride):
     return conv2d_by_matmul(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
 
@@ -206,6 +248,26 @@ def forgets_the_first_activation(x, e, d, p, stride):
 
 def uses_relu(x, e, d, p, stride):
     return with_rule(x, three_steps(x, e, d, p, stride, acts=(F.relu, F.relu, None)), stride)
+
+
+def uses_relu6(x, e, d, p, stride):
+    return with_rule(x, three_steps(x, e, d, p, stride, acts=(F.relu6, F.relu6, None)), stride)
+
+
+def adds_only_where_it_widens(x, e, d, p, stride):
+    y = three_steps(x, e, d, p, stride)
+    return x + y if stride == 1 and x.shape[1] == y.shape[1] != len(e) else y
+
+
+def leaves_out_a_square_first(x, e, d, p, stride):
+    y = x if e.shape[0] == e.shape[1] else F.silu(F.conv2d(x, e))
+    y = F.silu(F.conv2d(y, d, stride=stride, padding=1, groups=len(d)))
+    return with_rule(x, F.conv2d(y, p), stride)
+
+
+def groups_of_the_input(x, e, d, p, stride):
+    y = F.silu(F.conv2d(x, e))
+    return F.conv2d(F.silu(F.conv2d(y, d, stride=stride, padding=1, groups=x.shape[1])), p)
 
 
 def never_adds(x, e, d, p, stride):
@@ -281,7 +343,8 @@ MUTANTS = {
         one_stride_only: "Did you divide the pixels by the stride once?",
         pointwise_on_the_large_map: "Does your 1 × 1 run on the large map?",
         weights_first: "Are the numbers in another order?",
-        with_biases: "full: weights: you count 222, expected 216.",
+        with_biases: "Do you count biases?",
+        height_for_both: "Did you take H for both sides?",
         floats: "expected a whole number, got 2880.0: `/` gives a float.",
         divides_the_pair: "size is a pair",
         returns_two: "expected four numbers, got (216, 60)",
@@ -291,6 +354,10 @@ MUTANTS = {
         first_kernel_for_all: "Does every channel use the first kernel?",
         without_padding: "Did you leave out the padding?",
         pads_by_one: "Do you pad by one pixel?",
+        slices_without_padding: "It is K // 2.",
+        slices_padded_by_one: "It is K // 2.",
+        rolls_the_map: "come in again on the other?",
+        loops_to_three: "Do your loops end at 3?",
         swaps_u_and_v: "Did you swap u and v?",
         turns_the_kernel: "Did you turn the kernel around?",
         ignores_stride: "Did you leave out the stride?",
@@ -302,6 +369,8 @@ MUTANTS = {
         cuts_the_gradient: "no gradient comes back",
         returns_nothing: "did you forget `return`?",
         asks_torch: "what you are to build",
+        asks_torch_in_three_dimensions: "`conv3d` does what you are to build",
+        asks_below_torch: "`convolution` does what you are to build",
         asks_the_matmul: "what you are to build",
     },
     "05.3": {
@@ -310,6 +379,10 @@ MUTANTS = {
         forgets_the_second_activation: "Is the activation after the depthwise convolution missing?",
         forgets_the_first_activation: "Is the activation after the widening 1 × 1 missing?",
         uses_relu: "Is it ReLU?",
+        uses_relu6: "Is it ReLU6, as in MobileNetV2 itself?",
+        adds_only_where_it_widens: "Did you forget to add x?",
+        leaves_out_a_square_first: "Did you leave out the first 1 × 1 where it does not widen?",
+        groups_of_the_input: "The depthwise kernel is [hidden, 1, 3, 3]: groups=hidden.",
         never_adds: "Did you forget to add x?",
         adds_when_widths_agree: "x and the result differ in shape: here x must not be added.",
         adds_when_stride_is_one: "x and the result differ in shape: here x must not be added.",

@@ -90,6 +90,13 @@ def returns_both(layers):
     return r, j
 
 
+def divides(layers):
+    r, j = 1, 1
+    for kernel, stride, dilation in layers:
+        r, j = r + dilation * (kernel - 1) / 2 * j * 2, j * stride
+    return r
+
+
 def forgets_there_is_dilation(layers):
     r, j = 1, 1
     for kernel, stride in layers:
@@ -177,6 +184,28 @@ def with_a_threshold(network, image, row, column):
     return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image).abs() > 1e-3).any(0)
 
 
+def with_a_small_threshold(network, image, row, column):
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image).abs() > 1e-9).any(0)
+
+
+def squares_the_outputs(network, image, row, column):
+    return (gradient_of(lambda y: y[0, :, row, column].square().sum(), network, image) != 0).any(0)
+
+
+def sums_sizes(network, image, row, column):
+    return (gradient_of(lambda y: mixed(y[0, :, row, column].abs()), network, image) != 0).any(0)
+
+
+def leaves_eval_mode(network, image, row, column):
+    network.eval()
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image) != 0).any(0)
+
+
+def freezes_the_weights(network, image, row, column):
+    network.requires_grad_(False)
+    return (gradient_of(lambda y: mixed(y[0, :, row, column]), network, image) != 0).any(0)
+
+
 def swaps_row_and_column(network, image, row, column):
     return (gradient_of(lambda y: mixed(y[0, :, column, row]), network, image) != 0).any(0)
 
@@ -226,7 +255,8 @@ MUTANTS = {
         multiplies_windows: "Do you multiply the windows?",
         counts_pixels_read: "Do you count only the pixels that are read?",
         empties_the_list: "your function changes the list it is given",
-        returns_both: "expected a whole number, got (3, 1)",
+        returns_both: "expected a whole number, got (3, 1): return r alone.",
+        divides: "It stays whole: nothing is divided.",
         forgets_there_is_dilation: "Each layer has three numbers",
         prints_it: "did you forget `return`?",
         measures_with_autograd: "what you are to build",
@@ -244,6 +274,11 @@ MUTANTS = {
         measures_on_zeros: "Do you measure on another image?",
         measures_on_noise: "shut or open as the image has it",
         with_a_threshold: "Is there a threshold?",
+        with_a_small_threshold: "Is there a threshold?",
+        squares_the_outputs: "Do you square the outputs",
+        sums_sizes: "Do you square the outputs",
+        leaves_eval_mode: "the network is not as before",
+        freezes_the_weights: "the network is not as before",
         swaps_row_and_column: "Did you swap row and column?",
         keeps_the_channels: "your result has shape [2, 7, 8], expected [7, 8]",
         gives_the_gradient: "expected a tensor of bool",

@@ -1,6 +1,7 @@
 """The checkers of notebook 05, first half: depthwise convolutions and the inverted residual."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from mvit_lib.course.probes import (
     normal,
 )
 
-PADDING = "a 0 of the padding"
+PADDING = "a 0 of the padding"  # what a 0 in the result is, where every pixel has a number
 
 
 def is_whole(answer: Any, where: str, advice: str = "`//` divides and rounds down.") -> int:
@@ -30,6 +31,17 @@ def is_whole(answer: Any, where: str, advice: str = "`//` divides and rounds dow
     if isinstance(answer, bool) or not hasattr(answer, "__index__"):
         raise Wrong(f"{where} expected a whole number, got {answer!r}: {advice}")
     return int(answer)
+
+
+@contextmanager
+def on_case(words: str, zero: str = "0") -> Iterator[None]:
+    """Say first on which case an answer is wrong; in an error message, last."""
+    try:
+        with explained(words, zero):
+            yield
+    except Wrong as wrong:
+        said = str(wrong).removesuffix(f"\n      ({words}.)")
+        raise Wrong(f"{words}:\n      {said}", wrong.yours, wrong.expected) from None
 
 
 def explains_all(suspects: Mapping[str, Function], cases: Sequence[tuple], answers: Sequence[Any]) -> str:
@@ -75,7 +87,14 @@ def _large_map(C: int, out: int, K: int, stride: int, size: tuple[int, int]) -> 
     return full, full_macs, weights, macs + C * out * (size[0] * size[1] - small)
 
 
+def _with_biases(C: int, out: int, K: int, stride: int, size: tuple[int, int]) -> tuple[int, ...]:
+    """One more weight per output channel of each of the three convolutions."""
+    full, full_macs, weights, macs = costs(C, out, K, stride, size)
+    return full + out, full_macs, weights + C + out, macs
+
+
 COST_SUSPECTS = {
+    "Do you count biases? Here the convolutions have none.": _with_biases,
     "Does your 1 × 1 run on the large map? The stride is in the depthwise one, before it.": _large_map,
     "Are the numbers in another order? Full: weights, multiplications; then separable: the same two.": (
         lambda *case: tuple(costs(*case)[i] for i in (0, 2, 1, 3))
@@ -95,6 +114,9 @@ COST_SUSPECTS = {
     ),
     "Did you round the output's size down? With padding K // 2 it is ⌈H / stride⌉.": (
         _costs(pixels=lambda H, W, s: (H // s) * (W // s))
+    ),
+    "Did you take H for both sides? The map has H rows and W columns.": (
+        _costs(pixels=lambda H, W, s: (-(-H // s)) ** 2)
     ),
     "Did you divide the pixels by the stride once? Rows and columns are both thinned out.": (
         _costs(pixels=lambda H, W, s: H * W // s)
@@ -135,6 +157,18 @@ def _one_apart(x: Tensor, w: Tensor, stride: int) -> Tensor:
     return depthwise(x, w, 1)[:, :, : expected.shape[2], : expected.shape[3]]
 
 
+def _around(x: Tensor, w: Tensor, stride: int) -> Tensor:
+    """What leaves the map on one side comes in again on the other."""
+    p = w.shape[-1] // 2
+    return F.conv2d(F.pad(x, (p, p, p, p), mode="circular"), w, None, stride, 0, 1, len(w))
+
+
+def _three_cells(x: Tensor, w: Tensor, stride: int) -> Tensor:
+    """Padded as it should be, but only the upper left 3 × 3 cells of each kernel."""
+    K = w.shape[-1]
+    return depthwise(x, F.pad(w[:, :, :3, :3], (0, K - 3) * 2), stride)
+
+
 DEPTHWISE_SUSPECTS = {
     "Does every channel use the first kernel? Channel c has its own: weight[c, 0].": (
         lambda x, w, s: depthwise(x, w[:1].expand_as(w), s)
@@ -142,6 +176,8 @@ DEPTHWISE_SUSPECTS = {
     "Did you leave out the padding? K // 2 rows and columns of zeros go around the map.": (
         lambda x, w, s: F.conv2d(x, w, None, s, 0, 1, len(w))
     ),
+    "Does what leaves the map on one side come in again on the other? Around it lie zeros: F.pad.": _around,
+    "Do your loops end at 3? The kernel is K × K: weight.shape[-1].": _three_cells,
     "Did you swap u and v? The kernel's row u moves down the map.": (
         lambda x, w, s: depthwise(x, w.transpose(2, 3), s)
     ),
@@ -169,11 +205,11 @@ def check_depthwise(depthwise_convolution: Callable) -> None:
         weight = torch.zeros(3, 1, K, K)
         for c, cell in enumerate((1, K, K * K - 2)):
             weight[c, 0].view(-1)[cell] = 1
-        with explained(f"weight [3, 1, {K}, {K}], a single 1 in each kernel; stride {stride}", zero=PADDING):
+        with on_case(f"K = {K}, a single 1 in each kernel, stride {stride}", zero=PADDING):
             moves_like(depthwise_convolution, depthwise, (2, 3, 5, 7), weight, stride, suspects=suspects)
     for K, stride in ((3, 2), (5, 1)):
         example = normal(2, 4, 6, 5), normal(4, 1, K, K, seed=1), stride
-        with explained(f"K = {K}, stride {stride}", zero=PADDING):
+        with on_case(f"K = {K}, stride {stride}"):
             agrees(depthwise_convolution, depthwise, *example, suspects=suspects)
     leaves_alone(depthwise_convolution, *example)
     keeps_dtype(depthwise_convolution, *example)
@@ -213,6 +249,14 @@ def _unpadded(x: Tensor, *rest: Any) -> Tensor:
     return block(x, *rest, padding=0 if min(x.shape[2:]) > 2 else 1, adds=lambda *_: False)
 
 
+def _skips_square(x: Tensor, expand: Tensor, *rest: Any) -> Tensor:
+    """No widening where it would not widen."""
+    if expand.shape[0] != expand.shape[1]:
+        return block(x, expand, *rest)
+    same = torch.eye(len(expand)).to(x)[:, :, None, None]
+    return block(x, same, *rest, activations=(lambda y: y, F.silu, lambda y: y))
+
+
 BLOCK_SUSPECTS = {
     "Is the padding missing? The depthwise convolution must keep the size: padding 1.": _unpadded,
     "Is there an activation after the last 1 × 1? That one is linear.": (
@@ -226,6 +270,10 @@ BLOCK_SUSPECTS = {
         _mistaken(activations=(lambda y: y, F.silu, lambda y: y))
     ),
     "Is it ReLU? Here the activation is F.silu.": _mistaken(activations=(F.relu, F.relu, lambda y: y)),
+    "Is it ReLU6, as in MobileNetV2 itself? Here the activation is F.silu, as in MobileViT.": (
+        _mistaken(activations=(F.relu6, F.relu6, lambda y: y))
+    ),
+    "Did you leave out the first 1 × 1 where it does not widen? Its weights are given.": _skips_square,
     "Did you forget to add x?": _mistaken(adds=lambda x, y, s: False),
     "Do you compare shapes? With stride 2 a map of 1 × 1 keeps its shape, and yet there is no residual.": (
         _mistaken(adds=lambda x, y, s: x.shape == y.shape)
@@ -251,6 +299,7 @@ BLOCK_CASES = (
     (1, 6, 4, 1, (5, 6), "stride 1, from 1 channel to 4: no residual"),
     (4, 6, 4, 2, (2, 2), "stride 2 on a 2 × 2 map: no residual"),
     (4, 6, 4, 2, (1, 1), "stride 2 on a 1 × 1 map: no residual"),
+    (4, 4, 4, 1, (5, 6), "stride 1, equal widths, and no wider inside: with residual"),
 )
 
 
@@ -264,7 +313,7 @@ def check_block(inverted_residual: Callable) -> None:
     """05.3: case by case, the rule of the residual in each; then the properties of every layer."""
     for C, hidden, out, stride, size, words in BLOCK_CASES:
         arguments = block_arguments(C, hidden, out, size)
-        with explained(words):
+        with on_case(words):
             agrees(inverted_residual, block, *arguments, stride, suspects=BLOCK_SUSPECTS, tol=1e-4)
     example = *block_arguments(4, 6, 4, (5, 6)), 1
     leaves_alone(inverted_residual, *example)
@@ -272,6 +321,10 @@ def check_block(inverted_residual: Callable) -> None:
     lets_gradient_flow(inverted_residual, *example)
 
 
+CONVOLUTIONS = (
+    *(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3)),
+    *("convolution", "_convolution", "mkldnn_convolution"),
+)
 SLICE_END = "Each slice has oH rows and oW columns: rows end at u + stride · (oH − 1) + 1."
 FILE = "s05_mobilenetv2_and_the_gap.py"
 
@@ -308,10 +361,11 @@ EXERCISES = {
             "        y = y + seen * weight[:, 0, u, v].view(-1, 1, 1)\nreturn y",
         ),
         solution=(FILE, "depthwise_convolution"),
-        forbidden=("mvit_lib", "conv2d", "conv1d", "conv_transpose2d", "unfold", "as_strided", "einsum"),
+        forbidden=("mvit_lib", "einsum", "unfold", "as_strided", "sliding_window_view", *CONVOLUTIONS),
         symptoms={
             "must match the size of tensor": "C weights against a map [B, C, oH, oW]: view(-1, 1, 1) gives "
-            f"them two more axes.\n      Or the slices differ in length. {SLICE_END}",
+            "them two more axes.\n      Or the padding is missing, or always 1. It is K // 2.\n"
+            f"      Or the slices differ in length. {SLICE_END}",
             "is out of bounds for dimension": "Did you pad before slicing? The map then has H + 2 · (K // 2) "
             "rows.",
         },
@@ -323,14 +377,15 @@ EXERCISES = {
             "Three convolutions. Which kernel size and how many groups has each? Its weight's shape tells.\n"
             "Two of the three are followed by an activation.",
             "The depthwise one has groups = hidden and padding 1, and it alone has the stride.\n"
-            "x is added if the stride is 1 and x and result have the same number of channels.",
+            "The last one is linear. The rule for adding x stands above the exercise; it asks for no shapes.",
+            "# x is added if the stride is 1 and x and y have the same number of channels.\n"
             "y = F.silu(F.conv2d(x, expand))\ny = F.silu(F.conv2d(y, depthwise, stride=..., padding=..., "
             "groups=...))\ny = ...\nreturn x + y if ... and ... else y",
         ),
         solution=(FILE, "inverted_residual"),
         forbidden=("mvit_lib",),
         symptoms={
-            "Given groups=1, weight of size": "The depthwise kernel is [hidden, 1, 3, 3]: groups=hidden.",
+            "Given groups=": "The depthwise kernel is [hidden, 1, 3, 3]: groups=hidden.",
             "dimension 3 (stride 1, equal widths": "The depthwise convolution must keep the size: padding 1.",
             "must match the size of tensor": "x and the result differ in shape: here x must not be added.",
         },

@@ -77,12 +77,15 @@ FIELD_SUSPECTS = {
 }
 
 
+ONLY_R = "return r alone.\n      It stays whole: nothing is divided."
+
+
 def check_field(receptive_field: Callable) -> None:
     """05.4: whole numbers, from one layer to strides and dilation; nothing at all sees one pixel."""
     answers = []
     for (layers,) in FIELD_CASES:
         given = list(layers)
-        answers.append(is_whole(receptive_field(given), f"layers {layers}:"))
+        answers.append(is_whole(receptive_field(given), f"layers {layers}:", ONLY_R))
         if given != list(layers):
             raise Wrong("your function changes the list it is given: make a new one instead.")
     for (layers,), answer in zip(FIELD_CASES, answers, strict=True):
@@ -130,15 +133,19 @@ def _union(g: Callable[[Tensor], Tensor]) -> Function:
     return call
 
 
+ZERO = "a convolution minus a copy of its result: 0, with a gradient"
 POSITIVE = "Do you count only positive gradients? A pixel that pulls the output down is seen too: != 0."
 REACH_SUSPECTS = {
     "Do you measure on another image? What is seen may depend on the image: start from image.clone().": (
         lambda network, image, *place: reach(network, torch.zeros_like(image), *place)
     ),
     "Is there a threshold? However small a gradient is, if it is not 0 the pixel is seen.": (
-        _union(lambda g: (g.abs() > 1e-5).any(0))
+        _union(lambda g: (g.abs() > 1e-12).any(0))
     ),
     POSITIVE: _union(lambda g: (g > 0).any(0)),
+    "Do you square the outputs, or take them .abs()? Where an output is 0, that has gradient 0.": (
+        _reach_of(lambda y, i, j: y[0, :, i, j].square().sum(), _any)
+    ),
     "Did you add up the output channels? Two of them can cancel. Take each by itself, or mix them with\n"
     "      random weights.": _reach_of(_pixel, _any),
     "Did you take the first output channel only?": _reach_of(lambda y, i, j: y[0, 0, i, j], _any),
@@ -166,6 +173,18 @@ def _transposed(network: Callable, image: Tensor, row: int, column: int) -> Tens
         return torch.zeros(image.shape[2:], dtype=torch.bool)
 
 
+class _Vanishing(nn.Module):
+    """The layer's result minus a copy that autograd does not see: 0, but not its gradient."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        return y - y.detach()
+
+
 def networks() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
     """What the checker looks through, with the pixel that asks: each tempts to another mistake."""
     plain = nn.Conv2d(2, 2, 3, padding=1)
@@ -180,7 +199,7 @@ def networks() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
     second.weight.data[0, 1, 1, 1] = 1
     second.weight.data[1, 1] = 1
     faint = nn.Conv2d(2, 2, 3, padding=1)
-    faint.weight.data = 1e-6 * (2 + normal(2, 2, 3, 3).tanh())
+    faint.weight.data = 1e-15 * (2 + normal(2, 2, 3, 3).tanh())
     gate = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
     for k, layer in enumerate((gate[0], gate[2])):
         layer.weight.data, layer.bias.data = (
@@ -193,7 +212,8 @@ def networks() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
         "a convolution whose two outputs are y and −y": (outputs, (3, 2)),
         "a convolution that subtracts its two input channels": (inputs, (3, 2)),
         "a convolution that reads the second channel only": (second, (0, 0)),
-        "a convolution with weights of a few millionths": (faint, (4, 5)),
+        "a convolution with weights of about 1e-15": (faint, (4, 5)),
+        ZERO: (_Vanishing(plain), (2, 2)),
         "two convolutions, ReLU between them, shut or open as the image has it": (gate, (3, 3)),
     }
 
@@ -212,25 +232,42 @@ def _misseen(answer: Tensor, expected: Tensor, where: str, case: tuple) -> Wrong
     )
 
 
+def _state(network: nn.Module) -> list[tuple]:
+    """What a measurement must leave as it was: modes, flags, weights."""
+    modes = [(module.training,) for module in network.modules()]
+    return modes + [(p.requires_grad, p.detach().sum().item()) for p in network.parameters()]
+
+
+def _left_alone(network: nn.Module, before: list[tuple]) -> None:
+    """Nothing of the network may be other than before."""
+    if any(parameter.grad is not None for parameter in network.parameters()):
+        raise Wrong(
+            "after your measurement the network's weights hold gradients: .backward() writes them\n"
+            "      everywhere. torch.autograd.grad(scalar, x) gives only the one you ask for."
+        )
+    if _state(network) != before:
+        raise Wrong(
+            "after your measurement the network is not as before (its weights, their requires_grad,\n"
+            "      or .eval()): the gradient of x needs none of that."
+        )
+
+
 def check_reach(seen_by: Callable) -> None:
     """05.5: one network after the other; then what a measurement must leave as it was."""
     image = normal(1, 2, 7, 8)
     for words, (network, place) in networks().items():
         where = f"{words}, an image of 7 × 8, output pixel {place}:"
+        before = _state(network)
         answer = is_tensor(seen_by(network, image.clone(), *place), (7, 8), where)
         if answer.dtype != torch.bool:
             raise Wrong(f"{where} expected a tensor of bool, got {answer.dtype}: compare with 0.")
         expected = reach(network, image, *place)
         if not torch.equal(answer, expected):
             raise _misseen(answer, expected, where, (network, image, *place))
-        if any(parameter.grad is not None for parameter in network.parameters()):
-            raise Wrong(
-                "after your measurement the network's weights hold gradients: .backward() writes them\n"
-                "      everywhere. torch.autograd.grad(scalar, x) gives only the one you ask for."
-            )
+        _left_alone(network, before)
     given = image.clone()
     seen_by(network, given, 0, 0)
-    if given.requires_grad or given.grad is not None:
+    if given.requires_grad or given.grad is not None or not torch.equal(given, image):
         raise Wrong("your function leaves its mark on the image: work on image.clone().requires_grad_().")
 
 

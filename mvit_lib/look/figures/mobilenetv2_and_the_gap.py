@@ -74,7 +74,7 @@ def fig_shift(
     changes: name -> one number per shift. data: the same.
     """
     fig, axes = plt.subplots(1, len(changes), figsize=(8, 2.9), sharey=True)
-    fig.subplots_adjust(left=0.075, right=0.99, bottom=0.17, top=0.86, wspace=0.12)
+    fig.subplots_adjust(left=0.095, right=0.99, bottom=0.17, top=0.86, wspace=0.12)
     for ax, (name, values) in zip(axes, changes.items(), strict=True):
         ax.plot(range(len(values)), values, color=PLAIN, lw=2)
         ax.plot(range(len(values)), values, ".", color=PLAIN, ms=5)
@@ -84,7 +84,7 @@ def fig_shift(
         ax.set_title(name)
         ax.set_xticks([0, *marked])
         ax.set_xlabel("shift in pixels")
-    axes[0].set_ylabel("change (1: another photo)")
+    axes[0].set_ylabel("change of the mean\n(to another photo: 1)")
     axes[0].set_ylim(-0.04, None)
     return fig, changes
 
@@ -122,7 +122,7 @@ def fig_block(widths: Sequence[int], size: int) -> tuple[Figure, dict[str, int]]
         ax.text(5.1, 3.55, "x, added to the result", ha="center", color=ACCENT, fontsize=10)
     ax.text(5.1, 0.02, f"channels of a {size} × {size} map", ha="center", fontsize=9.5)
     ax.set_xlim(0, 10.2)
-    ax.set_ylim(-0.1, 3.9)
+    ax.set_ylim(-0.1, 4.15)
     return fig, data
 
 
@@ -276,17 +276,22 @@ def fig_reach(
 
 
 def fig_marks(
-    images: Tensor, labels: Tensor, field: int, places: Sequence[tuple[int, int]]
+    images: Tensor,
+    labels: Tensor,
+    field: int,
+    places: Sequence[tuple[int, int]],
+    columns: Sequence[tuple[int, int]],
 ) -> tuple[Figure, list[Tensor]]:
     """Some pictures of the task, each with the square that one output pixel sees.
 
-    images [M, 3, H, W], labels [M]; field: side of the square; places: (row, column) of its middle.
-    data: what each square holds, [3, h, w].
+    images [M, 3, H, W], labels [M]; field: side r of the square; places: (row, column) of its middle;
+    columns: of both marks, whose distance is Δ. data: what each square holds, [3, h, w].
     """
-    fig, axes = plt.subplots(len(images), 1, figsize=(8, 1.5 * len(images)))
-    fig.subplots_adjust(left=0.01, right=0.85, bottom=0.03, top=0.97, hspace=0.15)
+    fig, axes = plt.subplots(len(images), 1, figsize=(8, 1.95 * len(images)))
+    fig.subplots_adjust(left=0.01, right=0.85, bottom=0.01, top=0.99, hspace=0.02)
     data = []
-    for ax, image, label, (row, column) in zip(axes, images, labels.tolist(), places, strict=True):
+    drawn = zip(axes, images, labels.tolist(), places, columns, strict=True)
+    for ax, image, label, (row, column), (first, second) in drawn:
         bare(ax).imshow(image.permute(1, 2, 0).numpy())
         H, W = image.shape[1:]
         top, left = max(0, row - field // 2), max(0, column - field // 2)
@@ -296,8 +301,20 @@ def fig_marks(
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=ACCENT,
                                lw=2.2, path_effects=outline, clip_on=False))  # fmt: skip
         ring(ax, column, row, 9)
+        _bracket(ax, (first - 0.5, second - 0.5), -0.85, -0.25, f"Δ = {second - first}")
+        _bracket(ax, (left - 0.5, right - 0.5), H - 0.15, 0.25, f"r = {field}", ACCENT)
+        ax.set_ylim(H + 0.75, -1.75)
         ax.text(W + 0.2, (H - 1) / 2, ("different", "same")[label], va="center", fontsize=10)
     return fig, data
+
+
+def _bracket(
+    ax: Axes, ends: tuple[float, float], y: float, tick: float, words: str, colour: str = INK
+) -> None:
+    """A line from end to end at height y, its ends turned back by `tick`, with words in the middle."""
+    (a, b), middle = ends, sum(ends) / 2
+    ax.plot((a, a, b, b), (y - tick, y, y, y - tick), color=colour, lw=1.3, clip_on=False)
+    ax.text(middle, y + 1.8 * tick, words, ha="center", va="center", color=colour, fontsize=10)
 
 
 def fig_cliff(
@@ -318,9 +335,9 @@ def fig_cliff(
         ax.text(field + 0.12, 1.06, f"{name}: sees {field} pixels", color=colour, fontsize=9.5)
         ax.plot(list(shares), list(shares.values()), "os"[i % 2], ls=DASHES[i], color=colour, ms=7, lw=2)
     _guessing(ax)
-    ax.set_ylim(0.3, 1.04)
+    ax.set_ylim(0.22, 1.04)
     ax.set_xticks(sorted({distance for shares in accuracies.values() for distance in shares}))
-    ax.set_yticks([0.5, 0.75, 1], ["50 %", "75 %", "100 %"])
+    ax.set_yticks([0.25, 0.5, 0.75, 1], ["25 %", "50 %", "75 %", "100 %"])
     ax.set_xlabel("distance of the two marks in pixels")
     ax.set_ylabel("right answers")
     return fig, data
