@@ -1,0 +1,189 @@
+"""The checker of 10.5, a deletion curve."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mvit_lib.course.engine import Exercise
+from mvit_lib.course.probes import Wrong, is_tensor, leaves_alone, normal
+
+Probability = Callable[[Tensor], Tensor]
+GRID, SIZE = (3, 4), (6, 12)
+# A score for each of the 12 cells, all different: the order is 7, 2, 9, 4, …
+SCORES = torch.tensor([3.0, 5, 11, 0, 9, 2, 4, 12, 1, 10, 6, 8]).reshape(GRID) / 20
+COUNTS = [0, 1, 3, 7, 12]
+
+
+def _cells(size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """The number of the cell that every pixel lies in: [H, W]."""
+    (H, W), (nH, nW) = size, grid
+    return nW * (torch.arange(H) * nH // H)[:, None] + torch.arange(W) * nW // W
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    return scores.flatten().argsort(descending=True).argsort()  # [nH·nW]
+
+
+def _curve(
+    probability: Probability,
+    image: Tensor,
+    blurred: Tensor,
+    scores: Tensor,
+    counts: Sequence[int],
+    gone: Callable[[Tensor, int, int], Tensor] = lambda ranks, k, at: ranks < k,
+) -> Tensor:
+    """The reference; `gone` says which ranks are replaced: (ranks [H, W], k, at = its place in counts)."""
+    ranks = _ranks(scores)[_cells(image.shape[1:], scores.shape)]  # [H, W]
+    pictures = [torch.where(gone(ranks, k, at), blurred, image) for at, k in enumerate(counts)]
+    return probability(torch.stack(pictures))
+
+
+def _side_by_side(
+    probability: Probability, image: Tensor, blurred: Tensor, scores: Tensor, counts: list[int]
+) -> Tensor:
+    """The order of a grid whose rows and columns were exchanged."""
+    nH, nW = scores.shape
+    return _curve(probability, image, blurred, scores.reshape(nW, nH).mT, counts)
+
+
+Suspect = Callable[[Probability, Tensor, Tensor, Tensor, Sequence[int]], Tensor]
+SUSPECTS: Mapping[str, Suspect] = {
+    "Did you begin with the least attended? The highest score goes first.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, -s, counts)
+    ),
+    "Did you take the largest only, or the new ones only? All of the first k are replaced together.": (
+        lambda p, x, blur, s, counts: _curve(
+            p, x, blur, s, counts, lambda r, k, at: (r < k) & (r >= (counts[at - 1] if at else 0))
+        )
+    ),
+    "Did you replace the k-th alone? All of the first k are replaced together.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r == k - 1)
+    ),
+    "Did you replace one too many? With k = 0 the image is whole.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r <= k)
+    ),
+    "Did you insert instead of delete? The first k are blurred, all others stay whole.": (
+        lambda p, x, blur, s, counts: _curve(p, blur, x, s, counts)
+    ),
+    "Did you paint with black? Take the pixels of `blurred`.": (
+        lambda p, x, blur, s, counts: _curve(p, x, 0 * blur, s, counts)
+    ),
+    "Did you swap the sides of the grid? scores is [nH, nW], read like a page.": _side_by_side,
+    "Did you compare scores with k? k counts cells: rank them first.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, [0] * len(counts))
+    ),
+    "Is k the place in `counts`? It is the number that stands there.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, list(range(len(counts))))
+    ),
+    "Did you confuse order and rank? argsort names the first cell, the second, …; sort that again to get "
+    "each cell's rank.": lambda p, x, blur, s, counts: _curve(
+        p, x, blur, -s.flatten().argsort(descending=True).view(s.shape).float(), counts
+    ),
+}
+
+
+def check_deletion_curve(deletion_curve: Callable) -> None:
+    """A sum that tells which cells are left; then any picture; then cells that do not come out even."""
+    _deletes_the_right_cells(deletion_curve)
+    for size, grid in ((SIZE, GRID), ((7, 10), (2, 3))):
+        image, blurred = normal(3, *size), normal(3, *size, seed=1)
+        scores, code = normal(*grid, seed=2), normal(3, *size, seed=3)
+        _same_curve(deletion_curve, lambda x, code=code: (x * code).sum((1, 2, 3)), image, blurred, scores)
+    leaves_alone(lambda *a: deletion_curve(_mean, *a), *_inputs(), COUNTS)
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean((1, 2, 3))
+
+
+def _inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """A whole image is 2 everywhere, a blurred one 1."""
+    return torch.full((3, *SIZE), 2.0), torch.ones(3, *SIZE), SCORES.clone()
+
+
+def _deletes_the_right_cells(deletion_curve: Callable) -> None:
+    """Cell c that is whole adds 2^c to the "probability", a blurred one 0: the sum names the cells."""
+    cells = _cells(SIZE, GRID)
+    code = 2.0**cells / torch.bincount(cells.flatten())[cells] / 3  # [H, W]
+
+    def left(x: Tensor) -> Tensor:
+        if x.dim() != 4:
+            raise Wrong(f"`probability` takes pictures [B, 3, H, W], you gave it {list(x.shape)}")
+        return ((x - 1) * code).sum((1, 2, 3))
+
+    where = f"on a grid of {GRID[0]} × {GRID[1]}, counts {COUNTS}:"
+    yours = is_tensor(deletion_curve(left, *_inputs(), list(COUNTS)), (len(COUNTS),), where).detach()
+    expected = _curve(left, *_inputs(), COUNTS)
+    wrong = ((yours - expected).abs() > 1e-3).nonzero().flatten()
+    if len(wrong):
+        at = int(wrong[0])
+        said = _first_cell(yours[at].item(), COUNTS[at])
+        raise Wrong(f"{where}\n      for k = {COUNTS[at]}: {said}{_asked(left, yours, *_inputs())}")
+
+
+def _first_cell(found: float, k: int) -> str:
+    """Read a sum of powers of two: the first cell that should be blurred and is not, or the reverse."""
+    number = round(found)
+    if abs(found - number) > 1e-3 or not 0 <= number < 2**12:
+        return "some cells are neither whole nor `blurred`, or only in part."
+    for cell, rank in enumerate(_ranks(SCORES).tolist()):
+        whole = bool(number >> cell & 1)
+        if whole == (rank < k):
+            i, j = divmod(cell, GRID[1])
+            state = "still whole" if whole else "blurred"
+            return f"cell ({i}, {j}) is {state}; its score is the {_nth(rank + 1)} highest."
+    return "the number of answers is right, their order is not."
+
+
+def _nth(n: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(n, f"{n}th")
+
+
+def _same_curve(deletion_curve: Callable, probability: Probability, *inputs: Tensor) -> None:
+    counts = list(range(inputs[-1].numel() + 1))
+    where = f"on an image of {list(inputs[0].shape)}, scores {list(inputs[-1].shape)}:"
+    yours = is_tensor(
+        deletion_curve(probability, *(t.clone() for t in inputs), counts), (len(counts),), where
+    )
+    expected = _curve(probability, *inputs, counts)
+    if not torch.allclose(yours.detach().double(), expected.double(), atol=1e-4):
+        k = int((yours.detach() - expected).abs().argmax())
+        message = f"{where} for k = {k} the probability is {yours[k]:.4g}, expected {expected[k]:.4g}."
+        raise Wrong(message + _asked(probability, yours.detach(), *inputs, counts=counts))
+
+
+def _asked(probability: Probability, yours: Tensor, *inputs: Tensor, counts: list[int] | None = None) -> str:
+    for question, mistake in SUSPECTS.items():
+        made = mistake(probability, *inputs, counts or COUNTS)
+        if torch.allclose(made.double(), yours.double(), atol=1e-3):
+            return f"\n      {question}"
+    return ""
+
+
+EXERCISES = {
+    "10.5": Exercise(
+        checker=check_deletion_curve,
+        notice="The curve asks the network, not the picture: it can refuse an order that looks convincing.",
+        hints=(
+            "Which cells are the first k? Give each cell its rank: 0 for the highest score, 1 for the next.\n"
+            "Then a cell goes if its rank is below k.",
+            "scores.flatten().argsort(descending=True) names the cells in order; .argsort() of that gives\n"
+            "each cell's rank. Enlarge the ranks to [H, W] as in 10.3; then torch.where(ranks < k, blurred,\n"
+            "image) is the picture for k.",
+            "ranks = scores.flatten().argsort(descending=True).argsort().reshape(...)\n"
+            "i, j = torch.arange(H) * ... // H, ...\nranks = ranks[i][:, j]\n"
+            "pictures = [torch.where(..., ..., ...) for k in counts]\n"
+            "return probability(torch.stack(pictures))",
+        ),
+        solution=("s10_attention_over_pixels.py", "deletion_curve"),
+        symptoms={
+            "must match the size of tensor": "ranks are [nH, nW], the picture is [3, H, W]: enlarge the "
+            "ranks to [H, W] first, as in 10.3.",
+            "stack(): argument 'tensors'": "torch.stack takes a list of pictures, one for each k.",
+            "takes pictures [B, 3, H, W]": "put the pictures together first: torch.stack(pictures).",
+            "expected Tensor as element": "the list is to hold pictures, tensors [3, H, W].",
+        },
+        forbidden=("mvit_lib",),
+    ),
+}
