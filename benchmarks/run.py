@@ -132,7 +132,15 @@ def main() -> None:
     parser.add_argument("--loop", action="store_true", help="measure the training loop instead")
     parser.add_argument("--heads", action="store_true", help="measure detection and segmentation instead")
     parser.add_argument("--vit", action="store_true", help="measure MobileViT against DeiT-Ti instead")
+    parser.add_argument(
+        "--phone", nargs=argparse.REMAINDER, metavar="…", help="measure the runtimes of phones instead"
+    )
     options = parser.parse_args()
+    if options.phone is not None:
+        import phone  # with the extra "export" only
+
+        phone.main(machine(), options.phone)
+        return
     if options.vit:
         against_vit.main(machine())
         return
