@@ -92,8 +92,8 @@ def load_weights(
 
     Raises: FileNotFoundError if there is nothing of that name; ValueError if the file is damaged, is
     no MobileViT, wants to run code, or its tensors do not fit, naming those that are missing,
-    unexpected or misshapen; ModuleNotFoundError without the extra "hub" and huggingface_hub's own
-    errors if a repository cannot be reached.
+    unexpected or misshapen; for a repository, ModuleNotFoundError without the extra "hub",
+    ConnectionError if it was never downloaded and cannot be now, huggingface_hub's own errors else.
     """
     path = Path(name_or_path).expanduser()
     if str(name_or_path) in shipped_names():
@@ -354,25 +354,42 @@ def _config_of(about: Mapping[str, Any], num_classes: int) -> MobileViTConfig:
 
 
 def _download(repository: str) -> Path:
-    """The folder into which huggingface_hub put the repository's configuration and weights."""
+    """The folder of huggingface_hub's cache that holds the repository's configuration and weights."""
     try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"loading {repository!r} needs huggingface_hub: pip install 'mvit_lib[hub]'"
         ) from error
 
+    unreachable: Exception | None = None
+    try:  # one question before the downloads, which would repeat theirs for half a minute
+        get_hf_file_metadata(hf_hub_url(repository, "config.json"))
+    except HfHubHTTPError:
+        pass  # the hub answered: the download tells better what is wrong
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        unreachable = error
+
     def fetch(name: str) -> Path | None:
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(repository, name, local_files_only=unreachable is not None))
         except LocalEntryNotFoundError:  # offline, which says nothing about the repository
-            raise
+            if unreachable is None:
+                raise
+            return None
         except EntryNotFoundError:
             return None
 
-    config = hf_hub_download(repository, "config.json")
+    config = fetch("config.json")
+    if config is None and unreachable is not None:
+        raise ConnectionError(
+            f"{repository!r} must be downloaded once, and the hub cannot be reached ({unreachable}). "
+            f"Without a network there are {shipped_names()}"
+        ) from unreachable
     fetch("preprocessor_config.json")
     if fetch("model.safetensors") is None:
         fetch("pytorch_model.bin")
-    return Path(config).parent
+    if config is None:
+        raise FileNotFoundError(f"{repository!r} holds no config.json")
+    return config.parent

@@ -72,6 +72,17 @@ print(model.eval_transform)
 """
 
 
+# A port of this machine on which nothing listens.
+NOBODY = "http://127.0.0.1:9"
+
+
+def load(endpoint, folder, result):
+    """LOAD in a process of its own, with the hub at `endpoint` and its cache in `folder`."""
+    env = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "cache")}
+    env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"}
+    return subprocess.run([sys.executable, "-c", LOAD, str(result)], env=env, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
 def test_a_repository_loads_exactly(hub, tmp_path, weights):
     folder, endpoint = hub
@@ -83,16 +94,30 @@ def test_a_repository_loads_exactly(hub, tmp_path, weights):
         torch.save(theirs.state_dict(), folder / weights)
     sizes = {"size": {"shortest_edge": 288}, "crop_size": {"height": 256, "width": 256}}
     (folder / "preprocessor_config.json").write_text(json.dumps(sizes))
-    env = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")}
-    env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"}
-    result = tmp_path / "logits.pt"
-    done = subprocess.run([sys.executable, "-c", LOAD, str(result)], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "resize=288, crop=256" in done.stdout
     torch.manual_seed(0)
     x = torch.rand(1, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        torch.testing.assert_close(torch.load(result), our_mobilevit("s")(x), rtol=0, atol=1e-12)
+        logits = our_mobilevit("s")(x)
+    for server in (endpoint, NOBODY):  # the second time from the cache, without a network
+        result = tmp_path / "logits.pt"
+        done = load(server, tmp_path, result)
+        assert done.returncode == 0, done.stderr
+        assert "resize=288, crop=256" in done.stdout
+        torch.testing.assert_close(torch.load(result), logits, rtol=0, atol=1e-12)
+        result.unlink()
+
+
+def test_offline_the_error_says_so_at_once_and_names_what_is_there(tmp_path):
+    done = load(NOBODY, tmp_path, tmp_path / "logits.pt")
+    assert "Retrying" not in done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("ConnectionError: 'apple/mobilevit-small' must be downloaded once")
+    assert "pixelzoo-xxs" in error
+
+
+def test_a_repository_without_configuration_is_named(hub, tmp_path):
+    done = load(hub[1], tmp_path, tmp_path / "logits.pt")
+    assert "FileNotFoundError: 'apple/mobilevit-small' holds no config.json" in done.stderr
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
