@@ -151,6 +151,35 @@ def test_pixels_to_ignore_teach_nothing_and_unknown_classes_are_named():
         task.loss(model, (images, masks), None)
 
 
+class Lines(Squares):
+    """Pictures of 10,000 × 10 and 10 × 10,000 pixels: one with an object, one without."""
+
+    def load(self, index, size):
+        image = Image.new("RGB", (10_000, 10) if index % 2 else (10, 10_000), COLOURS[0])
+        corners = np.array([[2, 2, *image.size]], np.float32)[: index % 2]
+        labels, crowd = np.ones(len(corners), np.int64), np.zeros(len(corners), bool)
+        if self.task == "segment":
+            return Sample(image, mask=Image.new("L", image.size, index % 2))
+        return Sample(image, boxes=Boxes(corners, labels, crowd))
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_pictures_that_are_lines_teach_and_are_searched(task):
+    model, data = head(task), Lines(task, 4)
+    history = fit(model, data, recipe(), task=task, quiet=True)
+    assert np.isfinite(history.losses).all()
+    assert np.isfinite(
+        evaluate(model, data, task=task).scores()[{"detect": "voc_ap50", "segment": "miou"}[task]]
+    )
+    line = data.load(1, None).image
+    if task == "segment":
+        assert model.segment(line).mask.shape == (10, 10_000)
+    else:
+        boxes = torch.tensor([found.box for found in model.detect(line, min_score=0.01)])
+        assert len(boxes) > 0
+        assert (boxes >= 0).all() and (boxes <= torch.tensor([10_000, 10, 10_000, 10])).all()
+
+
 @pytest.mark.parametrize("task", ["detect", "segment"])
 def test_what_does_not_fit_is_named(task):
     with pytest.raises(
