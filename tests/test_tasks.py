@@ -205,6 +205,17 @@ def test_training_transforms_keep_pixelzoo_whole(task):
             assert len(target["boxes"]) == len(target["labels"])
 
 
+@pytest.mark.parametrize("task", ["detect", "segment"])
+@pytest.mark.parametrize(("crop_scale", "is_whole"), [((1.0, 1.0), True), ((0.35, 1.0), False)])
+def test_crop_scale_one_leaves_pictures_whole(task, crop_scale, is_whole):
+    whole, data = (PixelZoo("train", task=task, length=8, size=64) for _ in range(2))
+    numbers = recipe(crop_scale=crop_scale, flip=0.0)
+    data.transform = TASKS[task](numbers, ()).train_transform()
+    target = (lambda item: item["boxes"]) if task == "detect" else (lambda item: item)
+    pairs = [(target(a[1]), target(b[1])) for a, b in zip(data, whole, strict=True)]
+    assert all(torch.equal(a, b) for a, b in pairs) is is_whole
+
+
 # Weights
 
 

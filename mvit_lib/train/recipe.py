@@ -33,7 +33,8 @@ class Recipe:
 
     augmentation: "basic" is RandomResizedCrop of `crop_scale` (share of the area) and a flip with
     probability `flip`; "photometric" adds other light and any other hue, "advanced" adds RandAugment, and
-    Mixup or CutMix. Evaluation resizes the shorter side to `eval_resize` and takes the central `eval_crop`.
+    Mixup or CutMix. Detection and segmentation have crops of their own; crop_scale = (1, 1) leaves their
+    pictures whole. Evaluation resizes the shorter side to `eval_resize` and takes the central `eval_crop`.
 
     precision: "float32", or "bfloat16" by autocast. compile: with torch.compile.
 

@@ -38,6 +38,8 @@ from mvit_lib.transforms import (
 
 # Any hue: what something is, its colour does not tell.
 ANY_COLOUR = PhotometricDistortion(hue=0.5)
+# A recipe's crop_scale that leaves out the crops of detection and segmentation.
+WHOLE = (1.0, 1.0)
 
 
 class Task(Protocol):
@@ -109,8 +111,9 @@ class Detect:
     joint_norms: ClassVar[bool] = True
 
     def train_transform(self) -> Transform:
+        crop = () if self.recipe.crop_scale == WHOLE else (SSDCrop(),)
         colours = _colours(self.recipe, basic=PhotometricDistortion())
-        return Compose((SSDCrop(), Resize(), colours, RandomFlip(self.recipe.flip)))
+        return Compose((*crop, Resize(), colours, RandomFlip(self.recipe.flip)))
 
     def eval_transform(self, transform: EvalTransform) -> Transform:
         return Resize()
@@ -138,8 +141,9 @@ class Segment:
     joint_norms: ClassVar[bool] = True
 
     def train_transform(self) -> Transform:
+        crop = Resize() if self.recipe.crop_scale == WHOLE else RandomScaleCrop()
         colours = _colours(self.recipe, basic=None)
-        steps = (RandomScaleCrop(), RandomFlip(self.recipe.flip), colours)
+        steps = (crop, RandomFlip(self.recipe.flip), colours)
         return Compose(tuple(step for step in steps if step))
 
     def eval_transform(self, transform: EvalTransform) -> Transform:
