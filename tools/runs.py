@@ -170,8 +170,8 @@ ROWS = [
         for data, share, augmentation in SETTINGS
         for net in NETWORKS
     ),
-    Row("detection", "pixelzoo-xxs-ssdlite", 0, 1.5, ship_detector),
-    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 1.2, ship_segmenter),
+    Row("detection", "pixelzoo-xxs-ssdlite", 0, 1.4, ship_detector),
+    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 1.0, ship_segmenter),
     *(
         Row("detection", f"BCCD, {start}", seed, 0.25, blood_cells(start))
         for seed in SEEDS
