@@ -12,7 +12,7 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483647
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: lab test prove notebooks figures runs references bench badges lint help
+.PHONY: lab test prove notebooks claims figures runs references bench badges site lint help
 
 lab: $(VENV)/.installed-course  ## open the course in JupyterLab (ARGS="--no-browser --port 9999" passes through)
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks/00_start_here.ipynb
@@ -20,11 +20,14 @@ lab: $(VENV)/.installed-course  ## open the course in JupyterLab (ARGS="--no-bro
 test: $(VENV)/.installed-test  ## everything CI checks: lint, unit tests, notebooks, one browser test
 	$(BIN)/python tools/suite.py test $(ARGS)
 
-prove: $(VENV)/.installed-test  ## the long proofs: solutions injected, wheel, memory, all browser tests
+prove: $(VENV)/.installed-test $(VENV)/.installed-site  ## the long proofs: solutions injected, wheel, memory, site, browser tests
 	$(BIN)/python tools/suite.py prove $(ARGS)
 
 notebooks: $(VENV)/.installed-test  ## run every notebook and store its outputs (ARGS="00 06" for some)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py execute $(ARGS)
+
+claims: $(VENV)/.installed-test  ## judge the paper's claims again, write assets/tables/claims.csv (notebook 14)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/claims.py
 
 figures: $(VENV)/.installed-test  ## draw the pictures of figures/ again
 	OMP_NUM_THREADS=1 $(BIN)/python tools/figures.py
@@ -40,6 +43,9 @@ bench: $(VENV)/.installed-test  ## measure speed and memory, write benchmarks/re
 
 badges: $(VENV)/.installed-test  ## write the repository's address from pyproject.toml into the notebooks
 	$(BIN)/python tools/notebooks.py badges
+
+site: $(VENV)/.installed-site  ## build the course as a static site: site/build/html/index.html
+	OMP_NUM_THREADS=1 $(BIN)/python site/make.py
 
 lint: $(VENV)/.installed-test  ## ruff: lint and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -58,3 +64,7 @@ $(VENV)/.installed-course: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[course,hub,peers,dev]'
 	@touch $@ $(VENV)/.installed-course
+
+$(VENV)/.installed-site: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[course,site]'
+	@touch $@

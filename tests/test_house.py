@@ -165,12 +165,24 @@ def test_one_version_everywhere():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no make")
 def test_make_lists_every_target():
-    words = {"lab", "test", "prove", "notebooks", "figures", "runs", "references", "bench", "lint", "help"}
+    words = {
+        "lab",
+        "test",
+        "prove",
+        "notebooks",
+        "figures",
+        "runs",
+        "references",
+        "bench",
+        "site",
+        "lint",
+        "help",
+    }
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert words <= {line.split()[1] for line in done.stdout.splitlines()}
     for target in words:
         plan = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
-        for script in re.findall(r"(?:tools|benchmarks)/\w+\.py", plan.stdout):
+        for script in re.findall(r"(?:tools|benchmarks|site)/\w+\.py", plan.stdout):
             assert (ROOT / script).is_file(), script
 
 
