@@ -215,8 +215,9 @@ def class_rollout(maps: Sequence[AttentionMap], *, image: int = 0) -> Tensor:
 
     Record with `keep_grad=True`, then call `model(x)[0, c].backward()` inside the context. As
     `attention_rollout` from the mean over all pixels, but in place of A stands the mean over the heads of
-    max(0, A · ∂logit/∂A), a layer is I + A, and only what has passed at least one A is kept. Shape: float64
-    [H, W] of the image, ≥ 0; the shares of the first map sum to 1, or are 0 if nothing speaks for the class.
+    max(0, A · ∂logit/∂A), a layer is I + A, and only what has passed at least one A is kept. Rows are not
+    scaled back, only the end is. Shape: float64 [H, W] of the image, ≥ 0; the shares of the first map sum to
+    1, or are 0 if nothing speaks for the class. For a picture divide as after `attention_rollout`.
     Test it before you trust it: on `pixelzoo-xxs` it finds what matters no better than chance (notebook 10).
     Raises: ValueError if a weight has no gradient.
     Source: Chefer et al. 2021, equations 5 and 6, for one class token and no convolutions.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def split_sequences(weights: Tensor, B: int) -> Tensor:
-    # The block lays the P sequences of image 0 first, then those of image 1: row b·P + p.
+    # The block lays the P sequences of image 0 first, then those of image 1: sequence b·P + p.
     # So the first axis is a number with two digits, b the slow one; cutting it moves nothing in memory.
     # P is what B leaves over: a patch need not have four pixels.
     P = len(weights) // B
@@ -20,7 +20,7 @@ def token_of_pixel(
 ) -> tuple[int, int]:
     # The image is cut into as many bands as the map has rows; the band of y is its row of the map.
     # Multiply before dividing: a stride need not be a whole number, nor the same for both axes.
-    # Then as in unfold: the rests tell the place in the patch, the quotients tell the patch.
+    # Then as in unfold: the remainders tell the place in the patch, the quotients tell the patch.
     (H, W), (map_H, map_W), (ph, pw) = image_size, map_size, patch
     i, j = y * map_H // H, x * map_W // W
     return pw * (i % ph) + j % pw, map_W // pw * (i // ph) + j // pw

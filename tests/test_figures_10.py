@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from mvit_lib import mobilevit_xxs
 from mvit_lib.attention import AttentionMap, attention_from_pixel, record_attention
-from mvit_lib.look.attention_grid import blend, grey_photo
+from mvit_lib.look.attention_grid import blend, blended_colours, grey_photo
 from mvit_lib.look.figures import attention_over_pixels as figures
 
 
@@ -75,7 +75,7 @@ def test_deletion_blurs_cell_by_cell(size, grid):
     fig, shown = figures.fig_deleting(image, blurred, scores, [0, 2, 5], curve[[0, 2, 5]])
     assert all(torch.equal(shown[i], expected[k]) for i, k in enumerate((0, 2, 5)))
     assert fig.axes[1].get_title() == f"2 of {scores.numel()} cells"
-    assert fig.axes[0].get_xlabel() == f"p = {curve[0]:.2f}"
+    assert fig.axes[0].get_xlabel() == f"probability {curve[0]:.2f}"
 
 
 def test_the_area_is_that_of_trapezoids():
@@ -91,7 +91,7 @@ def test_sequences_count_places_fast_and_images_slowly():
     assert len(left) == 12
     assert left[0].get_facecolor() == left[4].get_facecolor() != left[1].get_facecolor()
     words = [text.get_text() for text in ax.texts]
-    assert "image 2, place 3" in words and "row 11" in words
+    assert "image 2, place 3" in words and "sequence 11" in words
 
 
 def test_a_row_becomes_a_picture_without_a_new_number(recorded):
@@ -106,6 +106,8 @@ def test_a_row_becomes_a_picture_without_a_new_number(recorded):
     assert set(data["picture"].unique().tolist()) == set(data["row"].tolist())
     heights = [bar.get_height() for bar in fig.axes[0].patches]
     assert heights == pytest.approx((100 * row).tolist(), rel=1e-5)
+    assert fig.axes[0].get_xlim() == (-0.6, len(row) - 0.4)
+    assert fig.axes[2].get_xlabel() == f"largest: {row.max() * len(row):.2g} × even"
 
 
 def test_four_places_are_four_rows_and_fold_to_one_picture():
@@ -124,6 +126,8 @@ def test_four_places_are_four_rows_and_fold_to_one_picture():
         0.5 * sum(abs(a - b) for a, b in zip(rows[1].tolist(), rows[2].tolist(), strict=True)), abs=1e-6
     )
     assert data["distances"].diagonal().abs().max() == 0
+    entropy = -(rows[2] * rows[2].log()).sum() / np.log(6)
+    assert fig.axes[2].get_xlabel() == f"entropy {100 * entropy:.3g} %"
     assert [ax.get_title() for ax in fig.axes[:5]] == [
         *(f"place {p}" for p in range(4)),
         "all four, folded",
@@ -172,6 +176,26 @@ def test_rollouts_show_shares_in_units_of_their_mean_and_ratios_as_they_are():
     assert drawn[1].norm(1) == pytest.approx(0.5)
 
 
+def test_rollouts_leave_gaps_and_say_what_is_even():
+    flat, peak = torch.ones(8, 8).double(), torch.ones(8, 8).double()
+    peak[2, 3] = 9
+    columns = {"even": [flat + 0.3 * torch.rand(8, 8)], "rollout": [peak, flat], "a ÷ b": [flat, flat + 0.5]}
+    fig, _ = figures.fig_rollouts([torch.rand(3, 8, 8)] * 2, columns)
+    axes = np.array(fig.axes).reshape(3, 4)
+    assert [len(ax.images) for ax in axes[1]] == [1, 0, 1, 1]
+    assert (axes[0, 1].images[0].norm.vmax, axes[0, 2].images[0].norm.vmax) == (2, 4)
+    said = [[text.get_text() for text in ax.texts] for ax in axes[:2, 3]]
+    assert said == [["1.00×\neverywhere"], []]
+    assert [label.get_text() for label in axes[2, 2].get_xticklabels()] == ["0×", "1×", "≥4×"]
+    assert [label.get_text() for label in axes[2, 3].get_xticklabels()] == ["0.25×", "1×", "4×"]
+
+
+def test_colour_bars_show_the_colours_that_lie_over_a_white_photo():
+    weights, white = torch.tensor([[0.0, 0.4, 1]]), np.full((1, 3, 3), 255)
+    found = blended_colours()([0.0, 0.4, 1.0])[:, :3]
+    assert np.abs(found - blend(white, weights, Normalize(0, 1))[0]).max() < 0.01
+
+
 def test_curves_and_their_areas():
     shares = [0, 0.25, 1]
     deletion = {"random order": torch.tensor([1.0, 0.5, 0]), "rollout": torch.tensor([1.0, 0, 0])}
@@ -180,6 +204,7 @@ def test_curves_and_their_areas():
     assert areas["rollout"] == pytest.approx((0.125, 0.75 / 2))
     assert areas["random order"] == pytest.approx((0.1875 + 0.1875, 0.0625 + 0.5625))
     assert [list(line.get_ydata()) for line in fig.axes[0].lines] == [c.tolist() for c in deletion.values()]
+    assert [line.get_linestyle() for line in fig.axes[0].lines] == ["--", "-"]
     words = [text.get_text() for text in fig.axes[2].texts]
     assert words.index("rollout") < words.index("random order")
     assert words[words.index("rollout") + 1] == f"{areas['rollout'][0]:.2f}"

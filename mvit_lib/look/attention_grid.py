@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -96,6 +97,12 @@ def blend(photo: np.ndarray, weights: Tensor, scale: Normalize) -> np.ndarray:
     return cover * colours + (1 - cover) * photo / 255
 
 
+def blended_colours() -> ListedColormap:
+    """The colours of `blend` over a white photo, from 0 to the largest weight: for a colour bar beside it."""
+    white, ramp = np.full((1, 256, 3), 255), torch.linspace(0, 1, 256)[None]
+    return ListedColormap(blend(white, ramp, Normalize(0, 1))[0])
+
+
 def _draw(ax: Axes, photo: np.ndarray, seen: PixelAttention, scale: Normalize, at: tuple[int, int]) -> None:
     bare(ax).imshow(blend(photo, seen.on_image, scale))
     ring(ax, at[1], at[0], 9)
@@ -107,7 +114,8 @@ def _draw(ax: Axes, photo: np.ndarray, seen: PixelAttention, scale: Normalize, a
 def _bar(fig: Figure, scale: Normalize, axes: list[Axes], side: str) -> None:
     """A colour bar with its ends in per cent."""
     wide = side == "bottom"
-    bar = fig.colorbar(ScalarMappable(scale, SEQUENTIAL), ax=axes, location=side, pad=0.03, fraction=0.05,
+    colours = ScalarMappable(scale, blended_colours())
+    bar = fig.colorbar(colours, ax=axes, location=side, pad=0.03, fraction=0.05,
                        aspect=22 if wide else 30, shrink=1 if wide else 0.8)  # fmt: skip
     bar.set_ticks([0, scale.vmax], labels=["0", f"{100 * scale.vmax:.3g} %"])
     bar.ax.tick_params(labelsize=9, length=0)

@@ -124,6 +124,17 @@ def to_the_nearest(y, x, image, size, patch):
     return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
 
 
+def divides_first(y, x, image, size, patch):
+    i, j, (ph, pw) = int(y * (size[0] / image[0])), int(x * (size[1] / image[1])), patch
+    return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
+
+
+def middle_of_the_pixel(y, x, image, size, patch):
+    i, j = int((y + 0.5) * size[0] / image[0]), int((x + 0.5) * size[1] / image[1])
+    ph, pw = patch
+    return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
+
+
 def a_fraction(y, x, image, size, patch):
     i, j, ph, pw, nW = ordinary(y, x, image, size, patch)
     return i % ph * pw + j % pw, i / ph * nW + j / pw
@@ -197,6 +208,21 @@ def nearest_middle(rows, grid, size):
     return F.interpolate(table, size, mode="nearest-exact").reshape(*rows.shape[:-1], *size)
 
 
+def whole_blocks(rows, grid, size):
+    table = rows.reshape(*rows.shape[:-1], *grid)
+    return table.repeat_interleave(size[0] // grid[0], -2).repeat_interleave(size[1] // grid[1], -1)
+
+
+def large_blocks_cut_off(rows, grid, size):
+    table = rows.reshape(*rows.shape[:-1], *grid)
+    H, W = -(-size[0] // grid[0]), -(-size[1] // grid[1])
+    return table.repeat_interleave(H, -2).repeat_interleave(W, -1)[..., : size[0], : size[1]]
+
+
+def square_grids_on_their_side(rows, grid, size):
+    return by_columns(rows, grid, size) if grid[0] == grid[1] else _paint_all(rows, grid, size)
+
+
 def lets_the_library_paint(rows, grid, size):
     flat = rows.reshape(-1, *grid)
     return torch.stack([_paint(table, size) for table in flat]).reshape(*rows.shape[:-1], *size)
@@ -229,6 +255,18 @@ def no_minus(rows):
 
 def meets_nan(rows):
     return -(rows * rows.log()).sum(-1) / math.log(rows.shape[-1])
+
+
+def mends_nan_too_late(rows):
+    return meets_nan(rows).nan_to_num()
+
+
+def a_large_clamp(rows):
+    return -(rows * rows.clamp(min=1e-3).log()).sum(-1) / math.log(rows.shape[-1])
+
+
+def length_of_the_first_axis(rows):
+    return entropy_itself(rows) / math.log(rows.shape[0])
 
 
 def over_queries(rows):
@@ -300,6 +338,8 @@ MUTANTS = {
         one_stride: "Did you take one stride for rows and columns?",
         rounded_strides: "Did you divide by a rounded stride?",
         to_the_nearest: "Did you round to the nearest?",
+        divides_first: "Did you divide first?",
+        middle_of_the_pixel: "Did you take the middle of the pixel",
         a_fraction: "expected whole numbers",
         place_only: "expected a pair (p, t)",
         pairs_as_numbers: "take them apart first",
@@ -316,6 +356,9 @@ MUTANTS = {
         sides_swapped: "Did you swap height and width of the picture?",
         pairs_up: "table[..., i, j] pairs up i and j",
         nearest_middle: "Did you round to the nearest cell?",
+        whole_blocks: "They need not be: pixel row y",
+        large_blocks_cut_off: "and cut off what is too much?",
+        square_grids_on_their_side: "Did you fill the grid column by column?",
         lets_the_library_paint: "`mvit_lib` does what you are to build",
     },
     "10.4": {
@@ -324,6 +367,9 @@ MUTANTS = {
         mixed_bases: "Did you divide bits by log N?",
         no_minus: "Is the sign missing?",
         meets_nan: "0 · (−∞) is nan",
+        mends_nan_too_late: "Did you replace nan after the sum?",
+        a_large_clamp: "Did you write 0.001 inside the logarithm?",
+        length_of_the_first_axis: "Did you divide by the logarithm of another axis?",
         over_queries: "Did you add up the queries?",
         over_N: "Did you divide by N?",
         unevenness: "Is that 1 minus the share?",

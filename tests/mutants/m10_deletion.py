@@ -24,6 +24,43 @@ def the_kth_alone(probability, image, blurred, scores, counts):
     return _by_rank(probability, image, blurred, scores, counts, lambda r, k: r == k - 1)
 
 
+def one_alone_from_zero(probability, image, blurred, scores, counts):
+    return _by_rank(probability, image, blurred, scores, counts, lambda r, k: r == k)
+
+
+def goes_on(probability, image, blurred, scores, counts):
+    reached = [max(counts[: i + 1]) for i in range(len(counts))]
+    return _by_rank(probability, image, blurred, scores, reached, lambda r, k: r < k)
+
+
+def sorts_counts(probability, image, blurred, scores, counts):
+    return _by_rank(probability, image, blurred, scores, sorted(counts), lambda r, k: r < k)
+
+
+def _by_cells(probability, image, blurred, scores, counts, cells):
+    ranks = scores.flatten().argsort(descending=True).argsort()[cells.clamp(max=scores.numel() - 1)]
+    return probability(torch.stack([torch.where(ranks < k, blurred, image) for k in counts]))
+
+
+def numbers_with_nH(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W) = scores.shape, image.shape[1:]
+    cells = (torch.arange(H) * nH // H)[:, None] * nH + torch.arange(W) * nW // W
+    return _by_cells(probability, image, blurred, scores, counts, cells)
+
+
+def cells_of_one_size(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W) = scores.shape, image.shape[1:]
+    cells = (torch.arange(H) // (H // nH))[:, None] * nW + torch.arange(W) // (W // nW)
+    return _by_cells(probability, image, blurred, scores, counts, cells)
+
+
+def next_score(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W) = scores.shape, image.shape[1:]
+    best = scores.flatten().sort(descending=True).values
+    wide = scores[torch.arange(H) * nH // H][:, torch.arange(W) * nW // W]
+    return probability(torch.stack([torch.where(wide > best[k], blurred, image) for k in counts]))
+
+
 def keeps_the_first(probability, image, blurred, scores, counts):
     return _by_rank(probability, image, blurred, scores, counts, lambda r, k: r >= k)
 
@@ -91,6 +128,12 @@ MUTANTS = {
         least_first: "Did you begin with the least attended?",
         one_too_many: "Did you replace one too many?",
         the_kth_alone: "Did you replace the k-th alone?",
+        one_alone_from_zero: "and count from 0?",
+        goes_on: "Did you go on from the picture before?",
+        sorts_counts: "Did you sort counts?",
+        numbers_with_nH: "Did you number the cells with nH?",
+        cells_of_one_size: "Did you make all cells equally large?",
+        next_score: "there is no next score",
         keeps_the_first: "Did you insert instead of delete?",
         inserts: "Did you insert instead of delete?",
         black: "Did you paint with black?",

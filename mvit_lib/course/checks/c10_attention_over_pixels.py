@@ -1,6 +1,5 @@
-"""The checkers of 10.1 to 10.4: from a raw tensor to a picture, and how even a row is."""
+"""The checkers of 10.1 to 10.3: from a raw tensor to a picture."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,14 +10,12 @@ from torch import Tensor
 from mvit_lib.course.engine import Exercise
 from mvit_lib.course.probes import (
     Wrong,
-    agrees,
-    is_tensor,
+    explained,
     keeps_dtype,
     leaves_alone,
     lets_gradient_flow,
     moves_like,
     normal,
-    numbered,
 )
 
 Pair = tuple[int, int]
@@ -32,7 +29,7 @@ def _split(weights: Tensor, B: int) -> Tensor:
 
 
 SPLIT_SUSPECTS = {
-    "Are these the sequences of one place, not of one image? Row b·P + p: b is the slow axis.": (
+    "Are these the sequences of one place, not of one image? Sequence b·P + p: b is the slow axis.": (
         lambda w, B: w.reshape(len(w) // B, B, *w.shape[1:]).transpose(0, 1)
     ),
     "Did you put P first? The result begins with the image: [B, P, …].": (
@@ -53,9 +50,9 @@ SPLIT_SUSPECTS = {
 
 def check_split_sequences(split_sequences: Callable) -> None:
     """Three images of four places; two images of six places; one image."""
-    moves_like(split_sequences, _split, (12, 2, 3, 3), 3, suspects=SPLIT_SUSPECTS)
-    moves_like(split_sequences, _split, (12, 2, 5, 5), 2, suspects=SPLIT_SUSPECTS)
-    moves_like(split_sequences, _split, (4, 3, 2, 2), 1, suspects=SPLIT_SUSPECTS)
+    for shape, B in (((12, 2, 3, 3), 3), ((12, 2, 5, 5), 2), ((4, 3, 2, 2), 1)):
+        with explained(f"weights {list(shape)}, B = {B}"):
+            moves_like(split_sequences, _split, shape, B, suspects=SPLIT_SUSPECTS)
     leaves_alone(split_sequences, normal(8, 2, 3, 3), 2)
     keeps_dtype(split_sequences, normal(8, 2, 3, 3), 2)
     lets_gradient_flow(split_sequences, normal(8, 2, 3, 3), 2)
@@ -86,6 +83,16 @@ def _one_stride(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
 
 def _whole_strides(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
     i, j = y // (image[0] // size[0]), x // (image[1] // size[1])
+    return _on_map(i, j, size, patch)
+
+
+def _by_quotient(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
+    i, j = int(y * (size[0] / image[0])), int(x * (size[1] / image[1]))
+    return _on_map(i, j, size, patch)
+
+
+def _pixel_middle(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
+    i, j = int((y + 0.5) * size[0] / image[0]), int((x + 0.5) * size[1] / image[1])
     return _on_map(i, j, size, patch)
 
 
@@ -146,6 +153,10 @@ TOKEN_MISTAKES: Mapping[str, Callable[..., Pair]] = {
     "Did you take one stride for rows and columns? Each axis has its own.": _one_stride,
     "Did you divide by a rounded stride? Multiply first, divide last: y·H_map // H.": _whole_strides,
     "Did you round to the nearest? Round down: a map pixel is a band, not a point.": _rounded,
+    "Did you take the middle of the pixel, y + ½? Its row is y: ⌊y·H_map/H⌋.": _pixel_middle,
+    "Did you divide first? H_map/H is rounded, and y times it falls short of a whole number: y·H_map // H.": (
+        _by_quotient
+    ),
 }
 TOKEN_CASES = [
     (y, x, image, size, patch)
@@ -157,11 +168,11 @@ TOKEN_CASES = [
     )
     for y in range(1, image[0], 7)
     for x in range(2, image[1], 9)
-]
+] + [(47, 49, (94, 98), (12, 4), (2, 2))]  # where a quotient in floating point falls short
 
 
 def check_token_of_pixel(token_of_pixel: Callable) -> None:
-    """An ordinary stage, another patch, strides that differ, strides that are no whole number."""
+    """An ordinary stage, another patch, strides that differ, strides that are no whole number, rounding."""
     passed: list[tuple] = []
     for case in TOKEN_CASES:
         y, x, image, size, patch = case
@@ -210,6 +221,15 @@ def _resized(rows: Tensor, grid: Pair, size: Pair, mode: str) -> Tensor:
     return F.interpolate(table, size, mode=mode, **aligned).reshape(*rows.shape[:-1], *size)
 
 
+def _equal_blocks(rows: Tensor, grid: Pair, block: Pair) -> Tensor:
+    table = rows.reshape(*rows.shape[:-1], *grid)
+    return table.repeat_interleave(block[0], -2).repeat_interleave(block[1], -1)
+
+
+def _cut_to(picture: Tensor, size: Pair) -> Tensor:
+    return picture[..., : size[0], : size[1]]
+
+
 def _repeated(rows: Tensor, grid: Pair, size: Pair) -> Tensor:
     table = rows.reshape(*rows.shape[:-1], *grid)
     return table[..., torch.arange(size[0]) % grid[0], :][..., torch.arange(size[1]) % grid[1]]
@@ -236,6 +256,14 @@ PAINT_SUSPECTS = {
     "Did you round to the nearest cell? Round down: ⌊y·nH/H⌋.": (
         lambda rows, grid, size: _resized(rows, grid, size, "nearest-exact")
     ),
+    "Did you make all blocks equally large? They need not be: pixel row y lies in patch row ⌊y·nH/H⌋.": (
+        lambda rows, grid, size: _equal_blocks(rows, grid, (size[0] // grid[0], size[1] // grid[1]))
+    ),
+    "Did you make all blocks equally large, and cut off what is too much? Row y lies in ⌊y·nH/H⌋.": (
+        lambda rows, grid, size: _cut_to(
+            _equal_blocks(rows, grid, (-(-size[0] // grid[0]), -(-size[1] // grid[1]))), size
+        )
+    ),
     "Did you paint the first row only? Every leading axis stays.": (
         lambda rows, grid, size: _paint(rows.flatten(0, -2)[0], grid, size)
     ),
@@ -243,78 +271,22 @@ PAINT_SUSPECTS = {
 
 
 def check_paint(paint: Callable) -> None:
-    """Two heads' rows of six patches; many leading axes; cells that do not come out even."""
+    """Two heads' rows of six patches; many leading axes; cells that do not come out even; a square grid."""
     moves_like(paint, _paint, (2, 6), (2, 3), (4, 9), suspects=PAINT_SUSPECTS)
     moves_like(paint, _paint, (2, 3, 12), (3, 4), (9, 8), suspects=PAINT_SUSPECTS)
     moves_like(paint, _paint, (1, 6), (3, 2), (5, 7), suspects=PAINT_SUSPECTS)
+    moves_like(paint, _paint, (2, 9), (3, 3), (7, 10), suspects=PAINT_SUSPECTS)
     leaves_alone(paint, normal(2, 6), (2, 3), (4, 6))
     keeps_dtype(paint, normal(2, 6), (2, 3), (4, 6))
     lets_gradient_flow(paint, normal(2, 6), (2, 3), (4, 6))
 
 
-# 10.4
-
-
-def _evenness(rows: Tensor) -> Tensor:
-    return torch.special.entr(rows).sum(-1) / math.log(rows.shape[-1])
-
-
-EVEN_SUSPECTS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "Is that the entropy itself? Divide by its maximum, log N.": lambda a: torch.special.entr(a).sum(-1),
-    "Is that the entropy in bits? Divide by its maximum; in bits it is log₂ N.": (
-        lambda a: torch.special.entr(a).sum(-1) / math.log(2)
-    ),
-    "Did you divide bits by log N? Take both logarithms to the same base.": (
-        lambda a: _evenness(a) / math.log(2)
-    ),
-    "Is the sign missing? log a is negative: entropy is −Σ a·log a.": lambda a: -_evenness(a),
-    "Is that 1 minus the share? 1 is to mean: all alike.": lambda a: 1 - _evenness(a),
-    "Did you divide by N? The maximum of the entropy is log N.": (
-        lambda a: torch.special.entr(a).sum(-1) / a.shape[-1]
-    ),
-    "Did you take the mean over the keys? Add them up.": lambda a: _evenness(a) / a.shape[-1],
-    "Did you divide by the logarithm of another axis? N is the length of a row.": (
-        lambda a: torch.special.entr(a).sum(-1) / math.log(a.shape[-2])
-    ),
-    "Did you add up the queries? Add up the keys, the last axis.": (
-        lambda a: torch.special.entr(a).sum(-2) / math.log(a.shape[-2])
-    ),
-    "Is that the largest weight?": lambda a: a.amax(-1),
-    "Is that one number for all rows? Every row has its own.": lambda a: _evenness(a).mean(),
-}
-
-
-def _no_nan(evenness: Callable) -> None:
-    row = torch.tensor([[1.0, 0, 0, 0]])
-    answer = is_tensor(evenness(row.clone()), (1,), "on the row [1, 0, 0, 0]:")
-    if answer.isnan().any():
-        raise Wrong(
-            "on the row [1, 0, 0, 0] you get nan; expected 0. log 0 is −∞, and 0 · (−∞) is nan; a key "
-            "without weight is to add 0."
-        )
-    agrees(evenness, _evenness, row, where="on the row [1, 0, 0, 0]:", suspects=EVEN_SUSPECTS)
-
-
-def check_evenness(evenness: Callable) -> None:
-    """All alike, half and half, all in one; then softmaxes of other shapes."""
-    hand = torch.tensor([[0.25] * 4, [0.5, 0, 0.5, 0]])
-    smooth = normal(2, 3, 5, 7).softmax(-1)
-    agrees(evenness, _evenness, hand[:1], where="on the row [¼, ¼, ¼, ¼]:", suspects=EVEN_SUSPECTS)
-    agrees(evenness, _evenness, smooth, where="on rows [2, 3, 5, 7]:", suspects=EVEN_SUSPECTS)
-    _no_nan(evenness)
-    agrees(evenness, _evenness, hand, where="on [¼, ¼, ¼, ¼] and [½, 0, ½, 0]:", suspects=EVEN_SUSPECTS)
-    leaves_alone(evenness, smooth)
-    leaves_alone(evenness, numbered(2, 4).clamp(max=1))
-    keeps_dtype(evenness, smooth)
-    lets_gradient_flow(evenness, smooth)
-
-
 EXERCISES = {
     "10.1": Exercise(
         checker=check_split_sequences,
-        notice="The image is the slow half of the axis, the place the fast one: row b·P + p.",
+        notice="The image is the slow half of the axis, the place the fast one: sequence b·P + p.",
         hints=(
-            "12 sequences, 3 images: rows 0 to 3 are the four places of image 0, rows 4 to 7 of image 1.",
+            "12 sequences, 3 images: 0 to 3 are the four places of image 0, 4 to 7 those of image 1.",
             "The order in memory is right already: only the first axis is to be cut in two, B pieces of P.\n"
             "The other axes stay. `weights.shape[1:]` are their lengths.",
             "P = len(weights) // B\nreturn weights.reshape(..., ..., *weights.shape[1:])",
@@ -336,7 +308,7 @@ EXERCISES = {
             "Two steps. From the image to the map: which row i and column j? Then, as in 06, from (i, j)\n"
             "to place and patch.",
             "i = y * H_map // H: multiply first, then divide, so that nothing is rounded too early.\n"
-            "Inside the patch: the rests i % ph and j % pw. Which patch: i // ph and j // pw.",
+            "Inside the patch: the remainders i % ph and j % pw. Which patch: i // ph and j // pw.",
             "i, j = y * ... // ..., x * ... // ...\np = ... * (i % ph) + ...\n"
             "t = ... * (i // ph) + ...\nreturn p, t",
         ),
@@ -368,23 +340,5 @@ EXERCISES = {
             "Pick rows first, table[..., i, :], then columns.",
         },
         forbidden=("mvit_lib",),
-    ),
-    "10.4": Exercise(
-        checker=check_evenness,
-        notice="½, 0, ½, 0 has one half: it is as uncertain as a choice among 2, and log 2 is half of log 4.",
-        hints=(
-            "Entropy is the sum of −a·log a over a row. When all N weights are 1/N it is log N.",
-            "A weight may be 0, and log 0 is −∞. Whatever you put in its place inside the logarithm, a = 0\n"
-            "in front makes it 0, as long as it is finite: rows.clamp(min=1e-12).log().",
-            "logarithms = rows.clamp(min=...).log()\nreturn -(... * ...).sum(-1) / math.log(...)",
-        ),
-        solution=(FILE, "evenness"),
-        symptoms={
-            "log(): argument 'input'": "torch.log takes a tensor; for the number N take math.log.",
-            "must be real number, not Tensor": "math.log takes a number; for a tensor take .log().",
-            "only one element tensors": "math.log takes a number; for a tensor take .log().",
-            "name 'math' is not defined": "import math in a cell of its own.",
-        },
-        forbidden=("mvit_lib", "entr", "special_entr", "entropy"),
     ),
 }

@@ -21,6 +21,18 @@ def _cells(size: Sequence[int], grid: Sequence[int]) -> Tensor:
     return nW * (torch.arange(H) * nH // H)[:, None] + torch.arange(W) * nW // W
 
 
+def _cells_by_height(size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    (H, W), (nH, nW) = size, grid
+    cells = nH * (torch.arange(H) * nH // H)[:, None] + torch.arange(W) * nW // W
+    return cells.clamp(max=nH * nW - 1)
+
+
+def _equal_cells(size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    (H, W), (nH, nW) = size, grid
+    i, j = torch.arange(H) // (H // nH), torch.arange(W) // (W // nW)
+    return (nW * i[:, None] + j).clamp(max=nH * nW - 1)
+
+
 def _ranks(scores: Tensor) -> Tensor:
     return scores.flatten().argsort(descending=True).argsort()  # [nH·nW]
 
@@ -32,9 +44,10 @@ def _curve(
     scores: Tensor,
     counts: Sequence[int],
     gone: Callable[[Tensor, int, int], Tensor] = lambda ranks, k, at: ranks < k,
+    cells_of: Callable[[Sequence[int], Sequence[int]], Tensor] = _cells,
 ) -> Tensor:
     """The reference; `gone` says which ranks are replaced: (ranks [H, W], k, at = its place in counts)."""
-    ranks = _ranks(scores)[_cells(image.shape[1:], scores.shape)]  # [H, W]
+    ranks = _ranks(scores)[cells_of(image.shape[1:], scores.shape)]  # [H, W]
     pictures = [torch.where(gone(ranks, k, at), blurred, image) for at, k in enumerate(counts)]
     return probability(torch.stack(pictures))
 
@@ -60,6 +73,9 @@ SUSPECTS: Mapping[str, Suspect] = {
     "Did you replace the k-th alone? All of the first k are replaced together.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r == k - 1)
     ),
+    "Did you replace one cell alone, and count from 0? The first k cells have the ranks below k.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r == k)
+    ),
     "Did you replace one too many? With k = 0 the image is whole.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r <= k)
     ),
@@ -73,6 +89,20 @@ SUSPECTS: Mapping[str, Suspect] = {
     "Did you compare scores with k? k counts cells: rank them first.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, [0] * len(counts))
     ),
+    "Did you go on from the picture before? counts may fall: every k begins with the whole image.": (
+        lambda p, x, blur, s, counts: _curve(
+            p, x, blur, s, counts, lambda r, k, at: r < max(counts[: at + 1])
+        )
+    ),
+    "Did you sort counts? The answers come in the order of `counts`.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, sorted(counts))
+    ),
+    "Did you number the cells with nH? A row of the grid has nW cells: nW·i + j.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, cells_of=_cells_by_height)
+    ),
+    "Did you make all cells equally large? They need not be: pixel row y lies in cell row ⌊y·nH/H⌋.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, cells_of=_equal_cells)
+    ),
     "Is k the place in `counts`? It is the number that stands there.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, list(range(len(counts))))
     ),
@@ -84,13 +114,17 @@ SUSPECTS: Mapping[str, Suspect] = {
 
 
 def check_deletion_curve(deletion_curve: Callable) -> None:
-    """A sum that tells which cells are left; then any picture; then cells that do not come out even."""
+    """A sum that tells which cells are left; any picture; counts that fall; cells that are not alike."""
     _deletes_the_right_cells(deletion_curve)
-    for size, grid in ((SIZE, GRID), ((7, 10), (2, 3))):
+    leaves_alone(lambda *a: deletion_curve(_mean, *a), *_inputs(), COUNTS)
+    for size, grid, counts in ((SIZE, GRID, range(13)), (SIZE, GRID, [7, 0, 3]), ((7, 10), (2, 3), range(7))):
         image, blurred = normal(3, *size), normal(3, *size, seed=1)
         scores, code = normal(*grid, seed=2), normal(3, *size, seed=3)
-        _same_curve(deletion_curve, lambda x, code=code: (x * code).sum((1, 2, 3)), image, blurred, scores)
-    leaves_alone(lambda *a: deletion_curve(_mean, *a), *_inputs(), COUNTS)
+
+        def total(x: Tensor, code: Tensor = code) -> Tensor:
+            return (x * code).sum((1, 2, 3))
+
+        _same_curve(deletion_curve, total, image, blurred, scores, counts=list(counts))
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -132,24 +166,26 @@ def _first_cell(found: float, k: int) -> str:
         if whole == (rank < k):
             i, j = divmod(cell, GRID[1])
             state = "still whole" if whole else "blurred"
-            return f"cell ({i}, {j}) is {state}; its score is the {_nth(rank + 1)} highest."
+            return f"cell ({i}, {j}) is {state}; its score is the {_nth(rank + 1)}highest."
     return "the number of answers is right, their order is not."
 
 
 def _nth(n: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(n, f"{n}th")
+    return {1: "", 2: "second ", 3: "third "}.get(n, f"{n}th ")
 
 
-def _same_curve(deletion_curve: Callable, probability: Probability, *inputs: Tensor) -> None:
-    counts = list(range(inputs[-1].numel() + 1))
-    where = f"on an image of {list(inputs[0].shape)}, scores {list(inputs[-1].shape)}:"
+def _same_curve(
+    deletion_curve: Callable, probability: Probability, *inputs: Tensor, counts: list[int]
+) -> None:
+    where = f"on an image of {list(inputs[0].shape)}, scores {list(inputs[-1].shape)}, counts {counts}:"
     yours = is_tensor(
-        deletion_curve(probability, *(t.clone() for t in inputs), counts), (len(counts),), where
+        deletion_curve(probability, *(t.clone() for t in inputs), list(counts)), (len(counts),), where
     )
     expected = _curve(probability, *inputs, counts)
     if not torch.allclose(yours.detach().double(), expected.double(), atol=1e-4):
-        k = int((yours.detach() - expected).abs().argmax())
-        message = f"{where} for k = {k} the probability is {yours[k]:.4g}, expected {expected[k]:.4g}."
+        at = int((yours.detach() - expected).abs().argmax())
+        message = f"{where}\n      for k = {counts[at]} you get {yours[at]:.4g}, expected {expected[at]:.4g} "
+        message += "(`probability` is a sum over all pixels here, so any number may come)."
         raise Wrong(message + _asked(probability, yours.detach(), *inputs, counts=counts))
 
 
@@ -183,6 +219,8 @@ EXERCISES = {
             "stack(): argument 'tensors'": "torch.stack takes a list of pictures, one for each k.",
             "takes pictures [B, 3, H, W]": "put the pictures together first: torch.stack(pictures).",
             "expected Tensor as element": "the list is to hold pictures, tensors [3, H, W].",
+            "IndexError": "an index is too large. Cells need not be equally large: row y lies in cell row "
+            "⌊y·nH/H⌋. And where k is the number of cells there is no next score: compare ranks with k.",
         },
         forbidden=("mvit_lib",),
     ),

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mvit_lib.attention import AttentionMap, attention_from_pixel
-from mvit_lib.attention_reading import find_map, of_head
-from mvit_lib.look.attention_grid import blend, grey_photo, to_pil
+from mvit_lib.attention_reading import entropy_share, find_map, of_head
+from mvit_lib.look.attention_grid import blend, blended_colours, grey_photo, to_pil
 from mvit_lib.look.style import DIVERGING, INK, POSITION_COLOURS, SEQUENTIAL, bare, ring
 from mvit_lib.patches import fold_patches
 
@@ -67,9 +67,9 @@ def area(curve: Tensor, shares: Sequence[float]) -> float:
 
 
 def fig_sequences(B: int, P: int) -> tuple[Figure, list[tuple[int, int]]]:
-    """The first axis of [B·P, h, N, N], row by row, and the same rows as B groups of P.
+    """The first axis of [B·P, h, N, N], sequence by sequence, and the same sequences as B groups of P.
 
-    Colours are the places in the patch (P is at most 4). data: for every row (image, place).
+    Colours are the places in the patch (P is at most 4). data: for every sequence (image, place).
     """
     rows = [divmod(row, P) for row in range(B * P)]
     fig, ax = plt.subplots(figsize=(8, 0.34 * (B * P + B) + 0.35))
@@ -79,13 +79,13 @@ def fig_sequences(B: int, P: int) -> tuple[Figure, list[tuple[int, int]]]:
         for left, y in ((0, row + (B - 1) / 2), (5, row + b)):
             ax.add_patch(Rectangle((left, y), 2.6, 0.82, color=POSITION_COLOURS[p]))
             ax.text(left + 1.3, y + 0.42, "h × N × N", ha="center", va="center", color="black", fontsize=9)
-        ax.text(-0.15, row + (B - 1) / 2 + 0.42, f"row {row}", ha="right", va="center", fontsize=9)
+        ax.text(-0.15, row + (B - 1) / 2 + 0.42, f"sequence {row}", ha="right", va="center", fontsize=9)
         ax.text(7.75, row + b + 0.42, f"image {b}, place {p}", va="center", fontsize=9)
         ends = {"xy": (4.9, row + b + 0.42), "xytext": (2.75, row + (B - 1) / 2 + 0.42)}
         ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": INK})
     ax.text(1.3, -0.35, "[B·P, h, N, N]", ha="center")
     ax.text(6.3, -0.35, "[B, P, h, N, N]", ha="center")
-    ax.set_xlim(-1.2, 9.8)
+    ax.set_xlim(-1.35, 9.8)
     ax.set_ylim(B * P + B - 1 + 0.1, -0.75)
     return fig, rows
 
@@ -95,25 +95,28 @@ def fig_row_to_picture(
 ) -> tuple[Figure, dict[str, Tensor]]:
     """One row of weights three times: as N numbers, as the grid of patches, over the photo.
 
-    data: "row" [N], "grid" [nH, nW], "picture" [H, W], in which no number is new.
+    All three in the colours of the picture. data: "row" [N], "grid" [nH, nW], "picture" [H, W], in which
+    no number is new.
     """
     seen = attention_from_pixel(maps, y, x, layer)
     scale = Normalize(0, seen.weights.max().item())
     fig, axes = plt.subplots(1, 3, figsize=(8, 2.9), width_ratios=[1.25, 1, 1], layout="constrained")
-    row = seen.weights.flatten()
-    colours = plt.get_cmap(SEQUENTIAL)(scale(row.numpy()))
-    axes[0].bar(range(len(row)), (100 * row).tolist(), color=colours, edgecolor=INK, lw=0.4)
+    row, palette = seen.weights.flatten(), blended_colours()
+    axes[0].bar(
+        range(len(row)), (100 * row).tolist(), color=palette(scale(row.numpy())), edgecolor=INK, lw=0.4
+    )
     axes[0].set_xlabel("patch t")
+    axes[0].set_xlim(-0.6, len(row) - 0.4)
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_title("a row: N weights, in %")
-    bare(axes[1]).imshow(seen.weights.numpy(), cmap=SEQUENTIAL, norm=scale)
+    bare(axes[1]).imshow(seen.weights.numpy(), cmap=palette, norm=scale)
     for (i, j), weight in np.ndenumerate(seen.weights.numpy()):
-        ink = "black" if scale(weight) > 0.6 else "white"
-        axes[1].text(j, i, f"{100 * weight:.2g}", ha="center", va="center", fontsize=9, color=ink)
+        axes[1].text(j, i, f"{100 * weight:.1f}", ha="center", va="center", fontsize=9, color="black")
     axes[1].set_title(f"the grid: {' × '.join(map(str, seen.weights.shape))} patches")
     bare(axes[2]).imshow(blend(grey_photo(image, maps[0].image_size), seen.on_image, scale))
     ring(axes[2], x, y)
     axes[2].set_title(f"the picture: {' × '.join(map(str, seen.on_image.shape))}")
+    axes[2].set_xlabel(f"largest: {scale.vmax * len(row):.2g} × even", fontsize=9)
     return fig, {"row": row, "grid": seen.weights, "picture": seen.on_image}
 
 
@@ -132,15 +135,19 @@ def fig_four_places(
     size = (m.grid[0] * m.patch_size[0], m.grid[1] * m.patch_size[1])
     folded = fold_patches(rows[None, ..., None], size, m.patch_size)[0, 0]  # [H', W']
     photo, scale = grey_photo(image, m.image_size), Normalize(0, rows.max().item())
-    fig, axes = plt.subplots(1, 5, figsize=(8, 2.15), layout="constrained")
+    shape = photo.shape[0] / photo.shape[1]
+    fig, (*axes, bar) = plt.subplots(1, 6, figsize=(8, 1.4 * shape + 0.55), width_ratios=[1] * 5 + [0.07])
+    fig.subplots_adjust(left=0.01, right=0.93, bottom=0.17, top=0.86, wspace=0.07)
     for p, (ax, row) in enumerate(zip(axes, rows.view(-1, *m.grid), strict=False)):
         _over(ax, photo, row, scale)
         _frame(ax, POSITION_COLOURS[p])
         ax.set_title(f"place {p}", color=POSITION_COLOURS[p])
+        ax.set_xlabel(f"entropy {100 * entropy_share(rows[p]).item():.3g} %", fontsize=9)
     _over(axes[4], photo, folded, scale)
+    _frame(axes[4], INK)
     axes[4].set_title("all four, folded")
     _mark_patch(axes, seen.token, m, photo.shape)
-    _scale_bar(fig, scale, axes.tolist())
+    _scale_bar(fig, scale, bar)
     distances = (rows[:, None] - rows).abs().sum(-1) / 2
     return fig, {"weights": rows.view(-1, *m.grid), "folded": folded, "distances": distances}
 
@@ -164,8 +171,9 @@ def _mark_patch(axes: Sequence[Axes], token: int, m: AttentionMap, shape: tuple[
         ring(ax, (j + 0.5) * shape[1] / m.grid[1], (i + 0.5) * shape[0] / m.grid[0], 9)
 
 
-def _scale_bar(fig: Figure, scale: Normalize, axes: list[Axes], side: str = "right") -> None:
-    bar = fig.colorbar(ScalarMappable(scale, SEQUENTIAL), ax=axes, location=side, fraction=0.03, pad=0.02)
+def _scale_bar(fig: Figure, scale: Normalize, ax: Axes) -> None:
+    """A colour bar in `ax`, in the colours that weights have over a photo."""
+    bar = fig.colorbar(ScalarMappable(scale, blended_colours()), cax=ax)
     bar.set_ticks([scale.vmin, scale.vmax], labels=[f"{100 * v:.2g} %" for v in (scale.vmin, scale.vmax)])
     bar.ax.tick_params(labelsize=9, length=0)
     bar.outline.set_visible(False)
@@ -212,13 +220,14 @@ def fig_evenness(
             low, middle, high = (torch.quantile(flat, q).item() for q in (0.05, 0.5, 0.95))
             data[network][layer] = (low, middle, high)
             at = i + 0.14 * (2 * k - len(shares) + 1)
-            ax.plot([at, at], [100 * low, 100 * high], color=colour, lw=3, alpha=0.5)
+            ends = [100 * low, 100 * high]
+            ax.plot([at, at], ends, color=colour, lw=3, alpha=0.5, solid_capstyle="butt")
             ax.plot(at, 100 * middle, "o", color=colour, ms=7)
         last = list(data[network].values())[-1][1]
         ax.text(len(layers) - 0.62, 100 * last, network, color=colour, va="center", fontsize=10)
     names = next(iter(shares.values()))
     ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
-    ax.set_xlim(-0.5, len(names) + 0.45)
+    ax.set_xlim(-0.5, len(names) + 0.25)
     ax.set_ylabel("entropy, % of its maximum")
     ax.hlines(100, -0.5, len(names) - 0.7, color=INK, lw=0.8, ls=":")
     return fig, data
@@ -227,10 +236,11 @@ def fig_evenness(
 def fig_rollouts(
     images: Sequence[Tensor], columns: Mapping[str, Sequence[Tensor]], most: float = 4
 ) -> tuple[Figure, dict[str, list[Tensor]]]:
-    """A row for each image: the photo, then its shares [H, W], one column after the other.
+    """A line for each image: the photo, then its shares [H, W], one column after the other.
 
     A column whose name holds "÷" shows ratios on a logarithmic scale from 1/most to most, white at 1;
-    any other shows shares in units of their mean, from 0 to the column's largest.
+    any other shows shares in units of their mean, from 0 to most, or to most/2 if that is enough. A column
+    may hold fewer pictures than there are images. What is the same everywhere, within a hundredth, says so.
     data: column -> what is drawn, [H, W] each.
     """
     width = 7.6 / (len(columns) + 1)
@@ -250,20 +260,26 @@ def fig_rollouts(
         is_ratio = "÷" in name
         drawn[name] = [v.detach() if is_ratio else v.detach() / v.mean() for v in pictures]
         top = max(v.max().item() for v in drawn[name])
-        norm = LogNorm(1 / most, most, clip=True) if is_ratio else Normalize(0, top)
+        high = most if is_ratio or top > most / 2 else most / 2
+        norm = LogNorm(1 / most, most, clip=True) if is_ratio else Normalize(0, high, clip=True)
+        for ax in line[:-1]:
+            bare(ax)
         for values, ax in zip(drawn[name], line, strict=False):
-            bare(ax).imshow(values.numpy(), norm=norm, cmap=DIVERGING if is_ratio else SEQUENTIAL)
+            ax.imshow(values.numpy(), norm=norm, cmap=DIVERGING if is_ratio else SEQUENTIAL)
+            if (values - 1).abs().max() < 0.01:
+                ax.text(0.5, 0.5, "1.00×\neverywhere", transform=ax.transAxes, ha="center", va="center")
         line[0].set_title(name.replace(" ÷", "\n÷"), fontsize=9.5)
-        _share_bar(fig, line[-1], norm, is_ratio)
+        _share_bar(fig, line[-1], norm, is_ratio, is_clipped=top > high)
     return fig, drawn
 
 
-def _share_bar(fig: Figure, ax: Axes, norm: Normalize, is_ratio: bool) -> None:
+def _share_bar(fig: Figure, ax: Axes, norm: Normalize, is_ratio: bool, is_clipped: bool) -> None:
     """A colour bar below a column; 1 is an even share, or what even attention gives."""
     colours = ScalarMappable(norm, DIVERGING if is_ratio else SEQUENTIAL)
     bar = fig.colorbar(colours, cax=ax, orientation="horizontal")
-    ticks = [norm.vmin, 1, norm.vmax] if norm.vmax < 4.5 else [norm.vmin, norm.vmax]  # else 1 meets 0
-    bar.set_ticks(ticks, labels=[f"{tick:.2g}×" for tick in ticks])
+    ticks = [norm.vmin, 1, norm.vmax]
+    above = "≥" if is_clipped else ""
+    bar.set_ticks(ticks, labels=[f"{ticks[0]:.2g}×", "1×", f"{above}{ticks[2]:.2g}×"])
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=9, length=0)
     bar.outline.set_visible(False)
@@ -283,7 +299,7 @@ def fig_deleting(
     for ax, picture, k, p in zip(axes, pictures, counts, probabilities.tolist(), strict=True):
         bare(ax).imshow(to_pil(picture))
         ax.set_title(f"{k} of {scores.numel()} cells")
-        ax.set_xlabel(f"p = {p:.2f}")
+        ax.set_xlabel(f"probability {p:.2f}", fontsize=9)
     return fig, pictures
 
 
@@ -299,7 +315,7 @@ def fig_curves(
     fig, axes = plt.subplots(1, 3, figsize=(8, 3.2), layout="constrained", width_ratios=[1, 1, 1.25])
     for ax, curves, words in zip(axes, (deletion, insertion), ("blurred", "put back"), strict=False):
         for name, colour in zip(curves, _colours(list(curves)), strict=True):
-            dashes = "--" if name.startswith("random") else "-"
+            dashes = "--" if name.startswith(("random", "untrained")) else "-"
             ax.plot(
                 [100 * s for s in shares], curves[name].tolist(), dashes, color=colour, lw=2, marker="o", ms=3
             )
@@ -341,7 +357,7 @@ def fig_distances(
         ax.text(len(values) - 0.8, values[-1], pair, color=CURVE_COLOURS[k], va="center", fontsize=10)
     names = next(iter(found.values()))
     ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
-    ax.set_xlim(-0.3, len(names) + 1.6)
+    ax.set_xlim(-0.3, len(names) + 0.8)
     ax.set_ylim(0, 1)
     ax.set_ylabel("distance of two rows")
     return fig, {pair: dict(layers) for pair, layers in found.items()}
