@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -156,6 +157,33 @@ def test_a_page_is_complete_and_the_same_every_time():
     assert repr(explorer) == (
         "(the attention explorer: it appears in a notebook; .save('page.html') for anywhere)"
     )
+
+
+def test_the_page_in_figures_is_todays():
+    """Its frame is the template's, its weights are what the model of today says of the scene."""
+    import figures
+
+    page = (figures.FOLDER / "attention_explorer.html").read_text(encoding="utf-8")
+    assert len(page.encode()) <= PAGE_BYTES
+    template = (files("mvit_lib.look") / "explorer.html").read_text(encoding="utf-8")
+    assert re.sub(r"const data = \{.*?\};\n", "const data = /* DATA */;\n", page, flags=re.DOTALL) == template
+    maps = iter(attention_explorer(*figures.subject()).maps)
+    for stage in settings_of(page)["stages"]:
+        for found in unpacked(stage):
+            weights = next(maps).weights[0].transpose(0, 1).numpy()  # [h, P, N, N]
+            assert np.abs(found["weights"] - weights).max() < 5e-3
+    assert next(maps, None) is None
+
+
+def test_make_figures_says_when_there_is_no_browser(monkeypatch, tmp_path, capsys):
+    import figures
+
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    monkeypatch.setattr(figures, "subject", lambda: (tiny_model(), torch.rand(3, 64, 64)))
+    monkeypatch.setattr(figures.shutil, "which", lambda name: None)
+    figures.explorer()
+    assert "SKIPPED" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["attention_explorer.html"]
 
 
 def test_no_name_ends_the_script():

@@ -7,22 +7,27 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
-from mvit_lib import MobileViT, mobilevit_xxs
+from mvit_lib import MobileViT, load_weights, mobilevit_xxs
+from mvit_lib.attention import attention_from_pixel, record_attention
+from mvit_lib.data import PixelZoo
 from mvit_lib.look.figures.start_here import (
     COURSE,
     STOREY_COLOURS,
     fig_course_map,
     fig_feature_maps,
+    fig_listening,
     fig_partners,
     partners_of,
 )
 from mvit_lib.look.style import compact_png
 from mvit_lib.mobilevit import MobileViTConfig
 from mvit_lib.patches import unfold_patches
+from mvit_lib.transforms import EvalTransform
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,7 +119,8 @@ def test_bad_input_is_named():
 def test_the_pictures_of_the_readme_are_drawn_by_make_figures():
     from figures import draw
 
-    assert {f"{name}.png" for name in draw()} == {path.name for path in (ROOT / "figures").glob("*.png")}
+    stored = {path.stem for path in (ROOT / "figures").glob("*.png")}
+    assert stored == {*draw(), "attention_explorer"}
 
 
 def test_a_map_that_is_stretched_has_no_partners():
@@ -122,20 +128,39 @@ def test_a_map_that_is_stretched_has_no_partners():
         fig_partners(torch.rand(1, 3, 224, 224), 40, 40, mobilevit_xxs())
 
 
-def test_the_stripes_of_layer_3_come_from_the_four_places():
-    """What notebook 00 says of its picture: the block, not the photo, makes a pattern of period two."""
+def test_the_listening_figure_paints_the_rows_of_the_second_transformers():
+    config = MobileViTConfig(channels=(8,) * 6, dims=(8, 8, 8), depths=(2, 2, 2))
+    with torch.no_grad(), record_attention(model := MobileViT(config).eval()) as maps:
+        model(torch.rand(1, 3, 64, 96))
+    grey = torch.full((1, 3, 64, 96), 0.5)  # so that a colour tells its weight and nothing else
+    fig, data = fig_listening(maps, grey, 21, 50)
+    assert list(data) == ["layer_3", "layer_4", "layer_5"]
+    for ax, (stage, seen) in zip(fig.axes, data.items(), strict=False):
+        assert torch.equal(seen.weights, attention_from_pixel(maps, 21, 50, (stage, 1)).weights)
+        assert ax.get_title() == f"{stage}: {seen.weights.numel()} weights"
+        painted = ax.images[0].get_array()
+        most = seen.on_image == seen.on_image.max()
+        assert np.allclose(painted[most], 0.85 * np.array(colormaps["viridis"](1.0)[:3]) + 0.15 * 128 / 255)
+        yellow = painted[..., 0] - painted[..., 2]
+        assert (yellow[most].min() > yellow[~most]).all()
 
-    def share(maps: torch.Tensor) -> float:
-        inner = maps[0, :, 2:-2, 2:-2] - maps[0, :, 2:-2, 2:-2].mean((1, 2), keepdim=True)
-        places = torch.stack([inner[:, i::2, j::2].mean((1, 2)) for i in (0, 1) for j in (0, 1)], 1)
-        return (places.square().mean(1) / inner.square().mean((1, 2))).median().item()
 
-    model = mobilevit_xxs().eval()
-    x = model.preprocess(Image.fromarray(skimage.data.chelsea()))
-    with torch.no_grad():
-        before = model.layer_3[0](model.forward_features(x)["layer_2"])
-        assert share(before) < 0.01
-        assert share(model.layer_3[1](before)) > 0.2
+def test_what_notebook_00_says_of_the_drawn_cat():
+    """It is known, the photo of a cat is not; and a pixel of the wall listens to the cat."""
+    model, (scene, label) = load_weights("pixelzoo-xxs"), PixelZoo("test", size=256)[335]
+    photo = EvalTransform(256, 256)(Image.fromarray(skimage.data.chelsea()))
+    with torch.no_grad(), record_attention(model) as maps:
+        drawn, real = model(torch.stack([scene, photo])).softmax(1)
+        assert model.classes[drawn.argmax()] == model.classes[label] == "cat"
+        assert drawn[label] > 5 * drawn.topk(2).values[1]
+        assert label not in real.topk(3).indices
+        model(scene[None])
+    cat = PixelZoo("test", size=256, task="segment", animals=(1, 1))[335][1] > 0
+    assert not cat[100, 112]
+    _, heard = fig_listening(maps, scene, 100, 112)
+    for seen in heard.values():
+        on_best = seen.on_image == seen.on_image.max()
+        assert (on_best & cat).sum() > 0.4 * on_best.sum()
 
 
 def test_a_drawing_keeps_greys_that_are_close():

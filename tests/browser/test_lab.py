@@ -1,16 +1,30 @@
 """A real JupyterLab, a real kernel, a real browser: the newcomer's first minute."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from browser.test_explorer import READY, expect_overlay, hover, press
+
+from mvit_lib import load_weights
+from mvit_lib.data import PixelZoo
+from mvit_lib.look import attention_explorer
+from mvit_lib.look.explorer import AttentionExplorer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-this-test"
@@ -31,75 +45,100 @@ def find_chromium() -> str:
     return found
 
 
+@contextlib.contextmanager
+def serving(folder: Path, python: str | Path = sys.executable) -> Iterator[str]:
+    """JupyterLab on a copy of the notebooks, with settings of its own; yields its address."""
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    settings = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
+    settings |= {f"JUPYTERLAB_{k}_DIR": str(folder / k) for k in ("SETTINGS", "WORKSPACES")}
+    command = [str(python), "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0"]
+    command += ["--allow-root", f"--IdentityProvider.token={TOKEN}"]
+    with open(folder / "lab.log", "w+") as log:
+        server = subprocess.Popen(
+            command, cwd=folder / "notebooks", env=os.environ | settings, stdout=log, stderr=log
+        )
+        try:
+            yield address_in(folder / "lab.log", server)
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
 @pytest.fixture
 def lab(tmp_path):
-    """JupyterLab on a copy of the notebooks, with settings of its own; yields its address."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    settings = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "RUNTIME")}
-    settings |= {f"JUPYTERLAB_{k}_DIR": str(tmp_path / k) for k in ("SETTINGS", "WORKSPACES")}
-    log = open(tmp_path / "lab.log", "w+")  # noqa: SIM115
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0"]
-    command += ["--allow-root", f"--IdentityProvider.token={TOKEN}"]
-    server = subprocess.Popen(
-        command, cwd=tmp_path / "notebooks", env=os.environ | settings, stdout=log, stderr=log
-    )
-    try:
-        yield address_in(tmp_path / "lab.log", server)
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()
+    with serving(tmp_path) as address:
+        yield address
 
 
 def address_in(log: Path, server: subprocess.Popen, seconds: int = 60) -> str:
-    """Wait until the server says where it listens and answers there."""
+    """Wait until the server says where it listens and answers there, which is not at once."""
     for _ in range(seconds * 2):
         assert server.poll() is None, log.read_text()
-        lines = [line for line in log.read_text().splitlines() if "http://127.0.0.1:" in line]
-        if lines:
-            address = "http://127.0.0.1:" + lines[0].split("http://127.0.0.1:")[1].split("/")[0]
-            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=30)
-            return address
+        addresses = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())
+        with contextlib.suppress(urllib.error.URLError):
+            if addresses:
+                urllib.request.urlopen(f"{addresses[0]}/api?token={TOKEN}", timeout=30)
+                return addresses[0]
         time.sleep(0.5)
     raise TimeoutError(log.read_text())
 
 
-def test_notebook_00_runs_in_jupyterlab(lab, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+def run_all(page: "Page", lab: str, path: Path, seconds: int = 90) -> None:
+    """Open a copy of a notebook, clear it, run all its cells, and see that none of them complains."""
+    page.goto(f"{lab}/lab/tree/{path.name}?token={TOKEN}")
+    page.locator(".jp-Notebook").wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(timeout=60_000)
+    for menu, entry in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
+        page.get_by_role("menuitem", name=menu, exact=True).click()
+        page.get_by_text(entry, exact=True).click()
+    cells = nbformat.read(path, as_version=4).cells
+    counts = [f"[{i}]:" for i in range(1, 1 + sum(cell.cell_type == "code" for cell in cells))]
+    deadline, found = time.time() + seconds, []
+    while found != counts and time.time() < deadline:
+        page.wait_for_timeout(500)
+        found = page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
+    assert found == counts
+    for kind in ("stderr", "error"):
+        output = f".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.{kind}']"
+        assert page.locator(output).all_text_contents() == []
 
-    chromium = find_chromium()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.goto(f"{lab}/lab/tree/00_start_here.ipynb?token={TOKEN}")
-        notebook = page.locator(".jp-Notebook")
-        notebook.wait_for(timeout=60_000)
-        page.get_by_text("Python 3 (ipykernel) | Idle").first.wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Edit", exact=True).click()
-        page.get_by_text("Clear Outputs of All Cells").click()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        # JupyterLab draws cells as they come into view, so walk down to the last one.
-        last = page.locator(".jp-CodeCell").last
-        deadline = time.time() + 90
-        while time.time() < deadline:
-            page.keyboard.press("Escape")
-            notebook.evaluate(
-                "n => { const w = n.closest('.jp-WindowedPanel-outer') || n; w.scrollTop = 1e9 }"
-            )
-            if last.locator("img").count():
-                break
-            page.wait_for_timeout(500)
-        expect(last.locator(".jp-InputPrompt").first).to_have_text("[13]:")
-        check = page.locator(".jp-OutputArea", has_text='Stuck? hint("00.1")')
-        expect(check.first).to_be_attached()
-        assert last.locator("img").count() == 1
-        assert (
-            page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count()
-            == 0
-        )
-        page.screenshot(path=str(tmp_path / "last.png"))
-        browser.close()
+
+def explorer_in(page: "Page") -> SimpleNamespace:
+    """The explorer in its frame, to be handled like its page."""
+    element = page.locator("iframe[title='Attention explorer']")
+    element.scroll_into_view_if_needed()
+    frame = element.element_handle().content_frame()
+    frame.wait_for_selector(READY, state="attached")
+    frame.locator("#stage").scroll_into_view_if_needed()
+    return SimpleNamespace(locator=frame.locator, evaluate=frame.evaluate, mouse=page.mouse)
+
+
+def explorer_of(path: Path) -> AttentionExplorer:
+    """What a notebook explores, computed here: its first scene, read by the trained network."""
+    index = re.search(r"scene, label = zoo\[(\d+)\]", path.read_text(encoding="utf-8"))[1]
+    return attention_explorer(load_weights("pixelzoo-xxs"), PixelZoo("test", size=256)[int(index)][0])
+
+
+def expect_explorer(page: "Page", explorer: AttentionExplorer) -> None:
+    """Wherever the pointer goes, the overlay holds the data of the pixel under it."""
+    shown = explorer_in(page)
+    for y, x, stage, layer, head in ((100, 112, 0, 1, "mean"), (31, 200, 1, 2, 3), (230, 60, 1, 2, 3)):
+        for field, value in (("stages", stage), ("layers", layer), ("heads", head)):
+            press(shown, field, str(value))
+        hover(shown, y, x)
+        expect_overlay(shown, explorer, y, x, (f"layer_{3 + stage}", layer), head)
+
+
+def test_notebook_00_runs_in_jupyterlab(browser, lab, tmp_path):
+    path = tmp_path / "notebooks" / "00_start_here.ipynb"
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    run_all(page, lab, path)
+    expect_explorer(page, explorer_of(path))
+    page.get_by_text('Stuck? hint("00.1")').scroll_into_view_if_needed()
+    last = page.locator(".jp-CodeCell").last
+    last.scroll_into_view_if_needed()
+    last.locator("img").wait_for()
+    page.close()
 
 
 def formulas(notebook: nbformat.NotebookNode) -> list[str]:
@@ -113,9 +152,7 @@ def formulas(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_formula_of_the_course_is_typeset(lab, tmp_path):
-    from playwright.sync_api import sync_playwright
-
+def test_every_formula_of_the_course_is_typeset(browser, lab, tmp_path):
     everything = nbformat.v4.new_notebook()
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
@@ -127,16 +164,14 @@ def test_every_formula_of_the_course_is_typeset(lab, tmp_path):
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=find_chromium(), args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.goto(f"{lab}/lab/tree/formulas.ipynb?token={TOKEN}")
-        page.locator(".jp-Notebook").wait_for(timeout=60_000)
-        expected, found, deadline = len(formulas(everything)), -1, time.time() + 120
-        while found < expected and time.time() < deadline:
-            found = page.locator("mjx-container").count()
-            page.wait_for_timeout(500)
-        wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
-        browser.close()
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.goto(f"{lab}/lab/tree/formulas.ipynb?token={TOKEN}")
+    page.locator(".jp-Notebook").wait_for(timeout=60_000)
+    expected, found, deadline = len(formulas(everything)), -1, time.time() + 120
+    while found < expected and time.time() < deadline:
+        found = page.locator("mjx-container").count()
+        page.wait_for_timeout(500)
+    wrong = page.locator("mjx-merror, [data-mjx-error]").all_inner_texts()
+    page.close()
     assert wrong == []
     assert found == expected

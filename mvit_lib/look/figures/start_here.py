@@ -1,6 +1,7 @@
-"""Pictures of notebook 00: the maps inside the network, a pixel's partners, the map of the course."""
+"""Pictures of notebook 00: maps inside the network, a pixel's partners and weights, the course's map."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,10 +9,14 @@ import numpy as np
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
+from mvit_lib.attention import AttentionMap, PixelAttention, attention_from_pixel
+from mvit_lib.look.attention_grid import blend, blended_colours, grey_photo
 from mvit_lib.look.style import ACCENT, INK, POSITION_COLOURS, bare, ring
 from mvit_lib.mobilevit import MobileViT
 
@@ -26,7 +31,7 @@ def _as_picture(image: Tensor) -> np.ndarray:
 def fig_feature_maps(
     image: Tensor, features: dict[str, Tensor], rows: int = 3
 ) -> tuple[Figure, dict[str, Tensor]]:
-    """The photo, and the `rows` channels of every stage that vary most inside it.
+    """The image, and the `rows` channels of every stage that vary most inside it.
 
     image [1, 3, H, W] in [0, 1]; features as `forward_features` gives them. Each small picture is
     stretched from its own least to its own largest value.
@@ -37,9 +42,9 @@ def fig_feature_maps(
     fig = plt.figure(figsize=(8, 1.13 * rows + 0.45))
     grid = fig.add_gridspec(rows, len(widths), width_ratios=widths, wspace=0.08, hspace=0.06)
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / fig.get_figheight())
-    photo = bare(fig.add_subplot(grid[:, 0]))
-    photo.imshow(_as_picture(image))
-    photo.set_title(f"photo\n3 × {image.shape[-2]} × {image.shape[-1]}")
+    whole = bare(fig.add_subplot(grid[:, 0]))
+    whole.imshow(_as_picture(image))
+    whole.set_title(f"the image\n3 × {image.shape[-2]} × {image.shape[-1]}")
     for column, (stage, maps) in enumerate(features.items(), start=2):
         maps = maps[0].detach()  # [C, h, w]
         inner = maps[:, 1:-1, 1:-1] if min(maps.shape[1:]) > 2 else maps  # the border answers to padding
@@ -123,6 +128,34 @@ def _draw_partners(ax: Axes, picture: np.ndarray, p: Partners, stride: int, patc
     ring(ax, (p.column + 0.5) * stride, (p.row + 0.5) * stride, size=max(9, stride * 0.8))
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
+
+
+def fig_listening(
+    maps: Sequence[AttentionMap], image: Tensor, y: int, x: int
+) -> tuple[Figure, dict[str, PixelAttention]]:
+    """How much pixel (y, x) takes from each patch, in the second transformer of each block.
+
+    maps: as `record_attention` yields them; image [1, 3, H, W] or [3, H, W], what the network saw. The
+    mean over the heads, laid over the image in grey, each picture in its own colours from 0 to its
+    largest weight; the ring is the pixel.
+    data: for every stage its `PixelAttention`.
+    """
+    found = {m.stage: attention_from_pixel(maps, y, x, (m.stage, 1)) for m in maps if m.layer == 1}
+    grey = grey_photo(image, maps[0].image_size)
+    fig, axes = plt.subplots(1, len(found), figsize=(8, 3.3), squeeze=False, layout="constrained")
+    for ax, (stage, seen) in zip(axes[0], found.items(), strict=True):
+        scale = Normalize(0, seen.weights.max().item())
+        bare(ax).imshow(blend(grey, seen.on_image, scale))
+        ring(ax, x, y)
+        ax.set_title(f"{stage}: {seen.weights.numel()} weights")
+        colours = ScalarMappable(scale, blended_colours())
+        bar = fig.colorbar(colours, ax=ax, location="bottom", aspect=22, pad=0.03)
+        bar.set_ticks([0, scale.vmax], labels=["0", f"{100 * scale.vmax:.2g} %"])
+        bar.ax.tick_params(labelsize=9, length=0)
+        for label, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
+            label.set_horizontalalignment(side)
+        bar.outline.set_visible(False)
+    return fig, found
 
 
 # number, short name, storey
