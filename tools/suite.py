@@ -24,7 +24,7 @@ SUITES = {
     ],
     "prove": [
         ("long proofs", 1800, [[*PYTEST, "-m", "slow and not browser"]]),
-        ("browser", 750, [[*PYTEST, "-m", "browser", "tests/browser"]]),
+        ("browser", 1200, [[*PYTEST, "-m", "browser", "tests/browser"]]),
     ],
 }
 
