@@ -1,4 +1,7 @@
-"""MobileViT from first principles: the library behind the course."""
+"""MobileViT and the networks beside it: models to build, load, run and take apart.
+
+All take RGB images [B, 3, H, W] in [0, 1] of any size.
+"""
 
 from mvit_lib.mobilenet import MobileNetV2
 from mvit_lib.mobilevit import (

@@ -18,9 +18,11 @@ class CocoDetection(AnnotatedItems):
     also those without objects; `image_id(index)` is that id. `samples` lists (image file, Annotation).
 
     bbox (x, y, width, height) becomes xyxy, iscrowd becomes crowd. Boxes are cut at the image's border,
-    and left out with one warning where nothing remains. How EXIF is treated: see read_annotated_image.
+    and left out with one warning where nothing remains. A picture is turned as its EXIF data says where
+    the size in the file fits that.
 
-    size: the paper's SSDLite takes 320. transform, seed: see Items.
+    size: the paper's SSDLite takes 320. transform: None is the whole picture, stretched;
+    seed: of what a transform draws.
 
     Raises: FileNotFoundError if the file or an image is missing; ValueError naming the file if it is
     not of this form, uses an id twice, or has an object of an unknown image or category.

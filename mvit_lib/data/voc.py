@@ -21,14 +21,15 @@ class VOCDetection(AnnotatedItems):
 
     root: the folder that holds these three, or one that holds it as VOC2012 or VOCdevkit/VOC2012 (of any
     year; `year` says which where there are several). classes: the names of labels 1 … K; None takes all
-    names in Annotations (of all splits), sorted. size: the paper's SSDLite takes 320. transform, seed:
-    see Items. `samples` lists (image file, Annotation).
+    names in Annotations (of all splits), sorted. size: the paper's SSDLite takes 320. transform: None
+    is the whole picture, stretched; seed: of what a transform draws. `samples` lists (image file,
+    Annotation).
 
     VOC counts pixels from 1 and names a box by its first and last pixel: (xmin, ymin, xmax, ymax)
     becomes (xmin − 1, ymin − 1, xmax, ymax). An object marked difficult becomes crowd=True, to be left
     aside in training and evaluation. Boxes are cut at the image's border, and left out with one
-    warning where nothing remains. All annotations are read at once. How EXIF is treated: see
-    read_annotated_image.
+    warning where nothing remains. All annotations are read at once. A picture is turned as
+    its EXIF data says where the annotated size fits that.
 
     Raises: FileNotFoundError if a folder, list, image or annotation is missing; ValueError naming the
     file that cannot be meant. Source: Everingham et al., The Pascal Visual Object Classes Challenge.

@@ -19,9 +19,9 @@ AUGMENTATIONS = ("basic", "photometric", "advanced")
 class Recipe:
     """A training in numbers; the defaults are the paper's for ImageNet-1k.
 
-    epochs; batch: images per step and rank, for the rule of the sampler; sizes: of the images in
-    training, one or several (then the multi-scale sampler draws one per step); accumulate: batches per
-    update.
+    epochs: passes over the data. batch: images per step and rank, for the rule of the
+    sampler. sizes: of the images in training, one or several (then the multi-scale sampler draws one per
+    step). accumulate: batches per update.
 
     The learning rate climbs from `start_rate` to `rate` on a line, then falls to `final_rate` on a
     cosine that is constant within an epoch (`cosine_by` "epoch") or goes on step by step ("step"). The
