@@ -66,7 +66,8 @@ class ImageFolder(FileItems):
     files without an image's extension (in either case), are skipped.
 
     size: int or (height, width), in pixels, of the items that an int index gives. transform: None
-    is the whole picture, stretched; seed: of what a transform draws. classes: the folders to read, in the order of their labels; None reads all, sorted by name.
+    is the whole picture, stretched; seed: of what a transform draws. classes: the folders to read, in
+    the order of their labels; None reads all, sorted by name.
 
     Raises: FileNotFoundError for a root that does not exist or a link that leads nowhere; ValueError
     if there is no class folder, one is empty, `classes` names one that is not there, or the folders
