@@ -12,7 +12,7 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483647
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: lab test prove notebooks claims figures runs references bench badges site lint help
+.PHONY: lab test prove notebooks figures runs references bench badges site lint help
 
 lab: $(VENV)/.installed-course  ## open the course in JupyterLab (ARGS="--no-browser --port 9999" passes through)
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks/00_start_here.ipynb
@@ -25,9 +25,6 @@ prove: $(VENV)/.installed-test $(VENV)/.installed-site  ## the long proofs: solu
 
 notebooks: $(VENV)/.installed-test  ## run every notebook and store its outputs (ARGS="00 06" for some)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py execute $(ARGS)
-
-claims: $(VENV)/.installed-test  ## judge the paper's claims again, write assets/tables/claims.csv (notebook 14)
-	OMP_NUM_THREADS=1 $(BIN)/python tools/claims.py
 
 figures: $(VENV)/.installed-test  ## draw the pictures of figures/ again
 	OMP_NUM_THREADS=1 $(BIN)/python tools/figures.py
