@@ -66,6 +66,11 @@ def count_forgotten(mean, model, share):
             old.lerp_(new, share)
 
 
+def single_precision_only(mean, model, share):
+    for old, new in states(mean, model):
+        old.lerp_(new, share) if old.dtype == torch.float32 else old.copy_(new)
+
+
 def with_gradients(mean, model, share):
     for old, new in zip(mean.parameters(), model.parameters(), strict=True):
         old.mul_(1 - share).add_(new * share)
@@ -191,6 +196,11 @@ def backward_at_the_end(model, batches, optimizer, rate):
     return loss.item()
 
 
+def in_eval_mode(model, *rest):
+    model.eval()
+    return update(model, *rest)
+
+
 def loss_as_tensor(model, batches, optimizer, rate):
     return torch.tensor(update(model, batches, optimizer, rate))
 
@@ -232,7 +242,8 @@ MUTANTS = {
         renames_only: "It has not moved at all. `a = …` only renames",
         changes_the_model: "Only the mean moves",
         mean_of_counts: "a mean of counts has no meaning",
-        count_forgotten: "It has not moved at all",
+        count_forgotten: "a count of batches: take the model's over",
+        single_precision_only: "knows every kind",
         with_gradients: "work under torch.no_grad()",
         lerps_the_count: "is a whole number",
         one_and_the_same: "one and the same tensor",
@@ -253,6 +264,7 @@ MUTANTS = {
         first_group_only: "stepped with the rates 0.3 and 0.05",
         all_at_once: "one forward pass of all images at once",
         backward_at_the_end: "all forward passes come first",
+        in_eval_mode: "into eval mode",
         loss_as_tensor: "comes back as a tensor",
         loss_of_the_last: "Did you return that of one batch",
         nothing_back: "returns None",

@@ -11,7 +11,7 @@ from mvit_lib.course.probes import Function, Wrong, agrees, keeps_dtype, leaves_
 
 Settings = tuple[float, tuple[float, float], float, float]  # lr, betas, eps, decay
 PAPER: Settings = (2e-3, (0.9, 0.999), 1e-8, 0.01)
-LOUD: Settings = (0.1, (0.8, 0.9), 0.5, 0.25)  # every term is large enough to be missed
+LOUD: Settings = (0.1, (0.8, 0.95), 0.5, 0.25)  # every term is large enough to be missed
 Step = tuple[Tensor, Tensor, Tensor]
 
 
@@ -56,6 +56,12 @@ def _with_decay(other: Callable[[float, float], float]) -> Function:
     return call
 
 
+def _decay_last(*arguments: Any) -> Tensor:
+    """The decay of the weight that has moved already."""
+    *rest, decay = arguments
+    return adamw(*rest, 0)[0] * (1 - arguments[5] * decay)
+
+
 WEIGHT_SUSPECTS = {
     "Did you leave out the division by 1 − βᵗ? m and v begin at 0, too small at first.": _variant(
         is_corrected=False
@@ -74,6 +80,7 @@ WEIGHT_SUSPECTS = {
         lambda lr, decay: decay
     ),
     "The weight grows by its decay: it is taken off.": _with_decay(lambda lr, decay: -lr * decay),
+    "Is the decay taken off after the step? Its share is of the w that was given.": _decay_last,
     "Do you walk uphill? The step is taken off the weight.": lambda w, g, m, v, t, lr, b, e, d: adamw(
         w, -g, -m, v, t, lr, b, e, d
     )[0],
@@ -90,11 +97,17 @@ FIRST_SUSPECTS = {
         lambda w, g, m, v, t, lr, b, e, d: b[0] * m + (1 - b[0]) * (g + d * w)
     ),
     "Are the two βs exchanged?": lambda w, g, m, v, t, lr, b, e, d: b[1] * m + (1 - b[1]) * g,
+    "Is that 0.9? Take the β that you are given, betas[0].": lambda w, g, m, v, t, lr, b, e, d: (
+        0.9 * m + 0.1 * g
+    ),
 }
 SECOND_SUSPECTS = {
     "v takes the gradient squared.": lambda w, g, m, v, t, lr, b, e, d: b[1] * v + (1 - b[1]) * g,
     "v takes the gradient squared, not m squared.": lambda w, g, m, v, t, lr, b, e, d: (
         b[1] * v + (1 - b[1]) * adamw(w, g, m, v, t, lr, b, e, d)[1] ** 2
+    ),
+    "Is that 0.999? Take the β that you are given, betas[1].": lambda w, g, m, v, t, lr, b, e, d: (
+        0.999 * v + 0.001 * g * g
     ),
     "Is β₁ in v? That is β₂'s place.": lambda w, g, m, v, t, lr, b, e, d: b[0] * v + (1 - b[0]) * g * g,
 }

@@ -31,6 +31,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     (128_400, 150, 300, 3000, 2e-4, 2e-3, 2e-4),
     (257_000, 299, 300, 3000, 2e-4, 2e-3, 2e-4),
     (600, 5, 20, 500, 9e-5, 9e-4, 1e-6),
+    (250, 2, 20, 500, 9e-5, 9e-4, 1e-6),
     (7, 0, 5, 0, 2e-4, 1e-3, 1e-5),
 )
 
@@ -100,6 +101,12 @@ RATE_SUSPECTS = {
     ),
     "Epochs count from 0, and divide by `epochs`, not by epochs − 1.": _epoch_plus(0, fewer=1),
     "Is the epoch one ahead? It counts from 0.": _epoch_plus(1),
+    "The wave ends at `final`; `start` belongs to the climb.": lambda u, e, n, w, start, peak, final: rate_at(
+        u, e, n, w, start, peak, start
+    ),
+    "The climb begins at `start`; `final` belongs to the wave.": lambda u, e, n, w, start, peak, final: (
+        rate_at(u, e, n, w, final, peak, final)
+    ),
     "The warm-up is over at update = warmup: `<`, not `<=`.": lambda update, *rest: (
         rest[4] if update == rest[2] else rate_at(update, *rest)
     ),
@@ -107,7 +114,7 @@ RATE_SUSPECTS = {
 
 
 def check_learning_rate(learning_rate: Callable) -> None:
-    """Numbers at eight places of three schedules; the first wrong one is named."""
+    """Numbers at nine places of three schedules; the first wrong one is named."""
     wanted, found = [], []
     for case in SCHEDULES:
         update, epoch, epochs, warmup, *rates = case
@@ -119,7 +126,18 @@ def check_learning_rate(learning_rate: Callable) -> None:
             update, epoch, epochs, warmup, *rates = case
             message = f"update {update}, epoch {epoch} of {epochs}, warm-up {warmup}, rates {rates}:\n"
             message += f"      got {found[i]:.7g}, expected {wanted[i]:.7g}."
-            raise Wrong(message + _explanation(RATE_SUSPECTS, SCHEDULES, found))
+            ask = _explanation(RATE_SUSPECTS, SCHEDULES, found) or _about_the_wave(learning_rate, found)
+            raise Wrong(message + ask)
+
+
+def _about_the_wave(learning_rate: Callable, found: Sequence[float]) -> str:
+    """What to ask about a wave that counts updates, or that begins where the climb ends."""
+    one, other = (float(learning_rate(u, 150, 300, 3000, 2e-4, 2e-3, 2e-4)) for u in (128_400, 129_200))
+    if not math.isclose(one, other, rel_tol=1e-6):
+        return "\n      Does your wave count updates? It knows only the epoch: a staircase."
+    if math.isclose(found[3], 2e-3, rel_tol=1e-8):
+        return "\n      Does your wave begin where the climb ends? It begins at epoch 0."
+    return ""
 
 
 def _number(answer: Any, where: str) -> float:
@@ -174,6 +192,7 @@ LOSS_SUSPECTS = {
     "Does every class get ε? They share it: ε/K each.": _with_target(lambda e, K: 1 - e, lambda e, K: e),
     "Is the minus missing?": lambda z, y, e: -smoothed(z, y, e),
     "Is that the sum over the batch? The loss is its mean.": lambda z, y, e: smoothed(z, y, e) * len(z),
+    "Is ε always 0.1? Take the `eps` that you are given.": lambda z, y, e: smoothed(z, y, 0.1),
     "Did you take the mean over classes too? Sum over the K classes, then the mean over B.": (
         lambda z, y, e: smoothed(z, y, e) / z.shape[1]
     ),
@@ -194,11 +213,17 @@ LOSS_SUSPECTS = {
 def check_smoothed_cross_entropy(smoothed_cross_entropy: Callable) -> None:
     """Values with and without ε, for few and many classes, far logits, dtype, the gradient."""
     targets = torch.tensor([2, 0, 4, 2])
+    if isinstance(smoothed_cross_entropy(normal(4, 5), targets, 0.1), float):
+        raise Wrong(
+            "your function returns a plain number. The training goes backward from this loss: return the "
+            "tensor, without .item()."
+        )
     for eps in (0.1, 0.0, 0.5):
         where = f"4 images, 5 classes, ε = {eps:g}:"
         agrees(smoothed_cross_entropy, smoothed, normal(4, 5), targets, eps, where=where,
                suspects=LOSS_SUSPECTS)  # fmt: skip
     leaves_alone(smoothed_cross_entropy, normal(4, 5), targets, 0.1)
+    _knows_all_classes(smoothed_cross_entropy)
     far = torch.tensor([[0.0, 200.0, -200.0], [300.0, 0.0, 5.0]])
     where = "logits up to 300:"
     if not smoothed_cross_entropy(far.clone(), torch.tensor([1, 2]), 0.1).isfinite():
@@ -209,6 +234,18 @@ def check_smoothed_cross_entropy(smoothed_cross_entropy: Callable) -> None:
     agrees(smoothed_cross_entropy, smoothed, far, torch.tensor([1, 2]), 0.1, where=where, tol=1e-3)
     keeps_dtype(lambda z, e: smoothed_cross_entropy(z, targets, e), normal(4, 5), 0.1)
     lets_gradient_flow(lambda z, e: smoothed_cross_entropy(z, targets, e), normal(4, 5), 0.1)
+
+
+def _knows_all_classes(smoothed_cross_entropy: Callable) -> None:
+    """A batch in which the last classes do not occur."""
+    where, targets = "5 classes, labels 0, 1, 2:", torch.tensor([0, 1, 2])
+    try:
+        agrees(smoothed_cross_entropy, smoothed, normal(3, 5), targets, 0.1, where=where)
+    except RuntimeError as error:
+        raise Wrong(
+            f"{where} {error}. Does one_hot count the classes in the labels? A batch need not hold every "
+            "class: K is logits.shape[1]."
+        ) from None
 
 
 EXERCISES = {

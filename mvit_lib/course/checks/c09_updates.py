@@ -17,10 +17,11 @@ from mvit_lib.course.probes import Wrong, normal
 
 
 def any_network(seed: int) -> nn.Sequential:
-    """A convolution, a BatchNorm and a classifier, every tensor of them its own random numbers."""
+    """A convolution, a BatchNorm and a classifier, every tensor its own random numbers, one in float64."""
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.Flatten(), nn.Linear(4, 2, bias=False)
     )
+    model[1].running_var = model[1].running_var.double()
     for i, tensor in enumerate(model.state_dict().values()):
         if tensor.is_floating_point():
             tensor.copy_(normal(*tensor.shape, seed=100 * seed + i))
@@ -78,12 +79,16 @@ def _entry_is_mean(name: str, found: Tensor, old: Tensor, new: Tensor, share: fl
         return
     is_buffer = "running" in name or "num_batches" in name
     values = f"{name} begins {_first(found)}; expected {_first(expected)} from {_first(old)}, {_first(new)}."
-    if torch.equal(found, old):
+    if torch.equal(found, old) and not old.is_floating_point():
+        ask = "That is a whole number, a count of batches: take the model's over, with copy_."
+    elif torch.equal(found, old):
         ask = "It has not moved at all."
         if is_buffer:
             ask += " Did you go through parameters()? Buffers are not among them; state_dict() has both."
         else:
             ask += " `a = …` only renames: write into the tensor, with a.lerp_, a.mul_ or a.copy_."
+    elif torch.equal(found, new) and old.dtype == torch.float64:
+        ask = "It is the model's own, not a mean. It is float64: is_floating_point() knows every kind."
     elif torch.equal(found, new):
         ask = "It is the model's own, not a mean." + (" Average buffers too." if is_buffer else "")
     elif not old.is_floating_point():
@@ -125,6 +130,7 @@ class Watch:
 
     events: list[str] = field(default_factory=list)
     rates: list[tuple[float, ...]] = field(default_factory=list)
+    modes: list[bool] = field(default_factory=list)  # in training mode, at every forward pass
 
 
 def network_to_watch(watch: Watch) -> nn.Sequential:
@@ -134,6 +140,7 @@ def network_to_watch(watch: Watch) -> nn.Sequential:
         p.data = normal(*p.shape, seed=20 + i)
         p.grad = torch.ones_like(p)
     model.register_forward_hook(lambda module, x, y: watch.events.append(f"forward {len(y)}"))
+    model.register_forward_hook(lambda module, x, y: watch.modes.append(module.training))
     model[2].weight.register_hook(lambda gradient: watch.events.append("backward"))
     return model
 
@@ -186,6 +193,7 @@ def check_one_update(one_update: Callable) -> None:
     answer = one_update(model, batches, optimizer, RATE)
     _steps_once(watch)
     _one_batch_at_a_time(watch)
+    _stays_in_training_mode(model, watch)
     moved = [(a - p.detach()) / RATE for a, p in zip(before, model.parameters(), strict=True)]
     _moves_by_the_gradient(moved)
     expected = sum(F.cross_entropy(*_forward(before, batch)).item() * len(batch[1]) for batch in batches)
@@ -230,6 +238,14 @@ def _one_batch_at_a_time(watch: Watch) -> None:
         )
 
 
+def _stays_in_training_mode(model: nn.Module, watch: Watch) -> None:
+    if not all((*watch.modes, model.training)):
+        raise Wrong(
+            "your function puts the model into eval mode. There a BatchNorm learns no statistics and dropout "
+            "is off: an update leaves the mode as it is."
+        )
+
+
 def _moves_by_the_gradient(moved: list[Tensor]) -> None:
     expected = gradients(lambda B, total, n: B / total)
     if _close(moved, expected):
@@ -264,7 +280,7 @@ def _tells_the_loss(answer: Any, expected: float) -> None:
         raise Wrong("the weights are right, but your function returns None: return the mean loss.")
     if isinstance(answer, Tensor):
         raise Wrong(
-            "the weights are right, but the loss comes back as a tensor. Who keeps a list of such losses "
+            "the weights are right, but the loss comes back as a tensor. Whoever keeps a list of such losses "
             "keeps their graphs: return a plain number, loss.item()."
         )
     if not isinstance(answer, float | int) or not math.isclose(answer, expected, rel_tol=1e-4):
@@ -302,7 +318,8 @@ EXERCISES = {
             "Four parts: clear the gradients; for each batch forward, loss, backward; set the rate; step.",
             "F.cross_entropy gives the mean of one batch. In the mean over all images it counts B/total:\n"
             "multiply by that *before* backward(), which adds up gradients.",
-            "total = sum(len(y) for _, y in batches)\noptimizer.zero_grad()\nfor x, y in batches:\n"
+            "total, mean_loss = sum(len(y) for _, y in batches), 0.0\noptimizer.zero_grad()\n"
+            "for x, y in batches:\n"
             "    loss = F.cross_entropy(model(x), y) * ...\n    loss.backward()\n"
             "    mean_loss += loss.item()\n"
             'for group in optimizer.param_groups:\n    group["lr"] = ...\noptimizer.step()\nreturn mean_loss',

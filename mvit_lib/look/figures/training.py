@@ -85,7 +85,7 @@ def fig_smoothing(K: int, shares: Sequence[float]) -> tuple[Figure, dict[float, 
     for (eps, (x, y)), colour in zip(data.items(), (VIOLET, ACCENT, INK), strict=False):
         ax.plot(x, y, color=colour, lw=2)
         ax.annotate(
-            f"ε = {eps:g}", (12, y[-1]), (6, 0), textcoords="offset points", color=colour, va="center"
+            f"ε = {eps:g}", (12, y[-1]), (6, 3), textcoords="offset points", color=colour, va="bottom"
         )
         best = best_gap(eps, K)
         if best < 12:
@@ -109,8 +109,8 @@ def fig_gaps(gaps: Mapping[float, Sequence[float]], best: float) -> tuple[Figure
     data = {eps: smooth(line, len(line) // 5) for eps, line in gaps.items()}
     for (eps, line), colour in zip(data.items(), (VIOLET, ACCENT), strict=False):
         ax.plot([5 * i + 2 for i in range(len(line))], line, color=colour, lw=2)
-        ax.annotate(f"ε = {eps:g}", (5 * len(line) - 3, line[-1]), (6, 0), textcoords="offset points",
-                    color=colour, va="center")  # fmt: skip
+        ax.annotate(f"ε = {eps:g}", (5 * len(line) - 3, line[-1]), (6, 3), textcoords="offset points",
+                    color=colour, va="bottom")  # fmt: skip
     ax.axhline(best, color=INK, lw=1, ls=":")
     ax.text(0, best + 0.25, f"log 19 = {best:.2f}" if abs(best - math.log(19)) < 1e-9 else f"{best:.2f}")
     ax.set_xlabel("update")
