@@ -1,5 +1,7 @@
 """Record the answers of other libraries that the notebooks show: `make references`."""
 
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +20,16 @@ FOLDER = Path(__file__).resolve().parents[1] / "mvit_lib" / "assets" / "referenc
 
 
 def mobilevit_xxs_on_chelsea() -> dict[str, np.ndarray]:
-    """transformers' MobileViT-XXS with formula weights on the photo of notebook 00."""
+    """transformers' MobileViT-XXS with formula weights on the photo of notebook 00, in float64."""
     from transformers import MobileViTConfig, MobileViTForImageClassification
 
     ours = mobilevit_xxs().eval()
     set_formula_weights(ours)
     theirs = MobileViTForImageClassification(MobileViTConfig(num_labels=1000, **HF_CHANGES["xxs"])).eval()
     theirs.load_state_dict(convert_state_dict(ours.state_dict(), "mvit", "hf"))
-    x = ours.preprocess(Image.fromarray(skimage.data.chelsea()))
+    x = ours.preprocess(Image.fromarray(skimage.data.chelsea())).double()
     with torch.no_grad():
-        logits = theirs(x.flip(1)).logits  # theirs takes BGR
+        logits = theirs.double()(x.flip(1)).logits  # theirs takes BGR
     return {"logits": logits.numpy()}
 
 
@@ -77,9 +79,75 @@ def mobilevit_block_of_transformers() -> dict[str, np.ndarray]:
     return arrays
 
 
+# Three small pictures, 12 wide and 8 high, with the objects of one class, and what a detector found there:
+# the picture, x0, y0, x1, y1 and, of a find, its score.
+OBJECTS = (
+    (0, 1, 1, 5, 5), (0, 7, 2, 11, 6),
+    (1, 1, 2, 7, 6), (1, 8, 1, 12, 5),
+    (2, 2, 1, 8, 4), (2, 8, 4, 12, 8),
+)  # fmt: skip
+FINDS = (
+    (0, 1, 1, 5, 5, 0.95), (0, 1, 1, 5, 4, 0.9), (1, 2, 2, 7, 6, 0.85), (0, 6, 2, 11, 7, 0.8),
+    (2, 0, 5, 4, 8, 0.7), (2, 2, 1, 7, 4, 0.6), (2, 7, 5, 11, 8, 0.5), (1, 1, 0, 4, 2, 0.45),
+    (1, 8, 2, 11, 5, 0.4), (1, 1, 2, 5, 6, 0.2),
+)  # fmt: skip
+
+
+def ten_finds_of_pycocotools() -> dict[str, np.ndarray]:
+    """Ten finds, six objects, and pycocotools' precision at 101 recalls for IoU 0.5, 0.55, … 0.95."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    objects, finds = np.array(OBJECTS, np.float64), np.array(FINDS, np.float64)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": i, "height": 8, "width": 12} for i in range(3)],
+            "categories": [{"id": 1, "name": "thing"}],
+            "annotations": [
+                {"id": n, "image_id": int(i), "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0],
+                 "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+                for n, (i, x0, y0, x1, y1) in enumerate(objects.tolist(), start=1)
+            ],
+        }  # fmt: skip
+        truth.createIndex()
+        answers = [
+            {"image_id": int(i), "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            for i, x0, y0, x1, y1, score in finds.tolist()
+        ]
+        evaluation = COCOeval(truth, truth.loadRes(answers), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {
+        "objects": objects,
+        "finds": finds,
+        "precision": evaluation.eval["precision"][:, :, 0, 0, -1],  # [IoU, recall]
+        "ap": evaluation.stats[:3],  # at 0.5 … 0.95, at 0.5, at 0.75
+    }
+
+
+def iou_of_scikit_learn() -> dict[str, np.ndarray]:
+    """Three random masks with pixels to ignore, as true and as found, and the IoU of classes 0 … 3.
+
+    Class 4 occurs in no mask.
+    """
+    from sklearn.metrics import jaccard_score
+
+    draw = np.random.default_rng(0)
+    truth = draw.integers(0, 4, (3, 12, 17), dtype=np.uint8)
+    found = np.where(draw.random(truth.shape) < 0.6, truth, draw.integers(0, 4, truth.shape, dtype=np.uint8))
+    truth[draw.random(truth.shape) < 0.1] = 255
+    known = truth != 255
+    iou = jaccard_score(truth[known], found[known], labels=range(4), average=None)
+    return {"found": found, "truth": truth, "iou": iou}
+
+
 REFERENCES: dict[str, Callable[[], dict[str, np.ndarray]]] = {
+    "iou_of_scikit_learn": iou_of_scikit_learn,
     "mobilevit_block_of_transformers": mobilevit_block_of_transformers,
     "mobilevit_xxs_on_chelsea": mobilevit_xxs_on_chelsea,
+    "ten_finds_of_pycocotools": ten_finds_of_pycocotools,
     "tiny_mobilevit_of_transformers": tiny_mobilevit_of_transformers,
 }
 

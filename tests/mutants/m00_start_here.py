@@ -60,6 +60,24 @@ def forgets_return(y, x, size, patch):
     [(r, c) for r in range(y % patch[0], size[0], patch[0]) for c in range(size[1])]
 
 
+def columns_always_two(y, x, size, patch):
+    return [(r, c) for r in range(y % patch[0], size[0], patch[0]) for c in range(x % 2, size[1], 2)]
+
+
+def starts_always_two(y, x, size, patch):
+    return [(r, c) for r in range(y % 2, size[0], patch[0]) for c in range(x % 2, size[1], patch[1])]
+
+
+def starts_by_the_other_side(y, x, size, patch):
+    (H, W), (ph, pw) = size, patch
+    return [(r, c) for r in range(y % pw, H, ph) for c in range(x % pw, W, pw)]
+
+
+def sign_of_the_column(y, x, size, patch):
+    (H, W), (ph, pw) = size, patch
+    return [(r, c) for r in range(y % ph, H, ph) for c in range(W) if (c + x) % pw == 0]
+
+
 MUTANTS = {
     "00.1": {
         same_patch: "one patch instead of one pixel of every patch",
@@ -69,7 +87,11 @@ MUTANTS = {
         forgets_itself: "A pixel is its own partner too",
         only_its_row: "It is missing, though its place in its patch is",
         starts_at_the_pixel: "It is missing, though its place in its patch is",
-        runs_over_the_edge: "It lies outside the map",
+        runs_over_the_edge: "lies outside the map",
+        columns_always_two: "rows count by the patch's height ph",
+        starts_always_two: "rows count by the patch's height ph",
+        starts_by_the_other_side: "rows count by the patch's height ph",
+        sign_of_the_column: "It is missing, though its place in its patch is",
         patch_always_two: "Did you write 2",
         lists_twice: "listed twice",
         returns_a_count: "expected a list of (row, column) pairs",

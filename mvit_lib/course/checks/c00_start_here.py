@@ -5,7 +5,13 @@ from collections.abc import Callable
 from mvit_lib.course.engine import Exercise
 from mvit_lib.course.probes import Wrong
 
-CASES = (((0, 0), (4, 4), (2, 2)), ((3, 2), (4, 6), (2, 2)), ((1, 5), (6, 8), (3, 2)))
+CASES = (
+    ((0, 0), (4, 4), (2, 2)),
+    ((3, 2), (4, 6), (2, 2)),
+    ((1, 5), (6, 8), (3, 2)),
+    # Here a 2, the other side and a wrong sign each give another start.
+    ((7, 4), (12, 15), (4, 3)),
+)
 
 
 def check_partners(partners: Callable) -> None:
@@ -47,8 +53,9 @@ def _why(
     wanted = (query[0] % patch[0], query[1] % patch[1])
     if not found:
         return "Your list is empty."
-    if not (0 <= first[0] < size[0] and 0 <= first[1] < size[1]):
-        return "It lies outside the map."
+    outside = [p for p in sorted(found) if not (0 <= p[0] < size[0] and 0 <= p[1] < size[1])]
+    if outside:
+        return f"{outside[0]} lies outside the map."
     if found == same_place(query, size, patch) - {query}:
         return "A pixel is its own partner too: it is the one of its own patch."
     if patch != (2, 2) and found == same_place(query, size, (2, 2)):
@@ -57,20 +64,21 @@ def _why(
         return "Did you mix up rows and columns?"
     if first not in found:
         return f"It is missing, though its place in its patch is {place}, the same as the pixel's."
-    return (
-        f"Its place in its patch is {place}, the pixel's is {wanted}: "
-        "did you take the pixels of one patch instead of one pixel of every patch?"
-    )
+    if len({(row // patch[0], column // patch[1]) for row, column in found}) == 1:
+        advice = "did you take the pixels of one patch instead of one pixel of every patch?"
+    else:
+        advice = "rows count by the patch's height ph, columns by its width pw."
+    return f"Its place in its patch is {place}, the pixel's is {wanted}: {advice}"
 
 
 EXERCISES = {
     "00.1": Exercise(
         checker=check_partners,
-        notice="N = HW/P partners: 16/4 = 4, 24/4 = 6, 48/6 = 8. A larger patch leaves fewer.",
+        notice="N = HW/P partners: 16/4 = 4, 24/4 = 6, 48/6 = 8, 180/12 = 15. A larger patch leaves fewer.",
         hints=(
             "Where does a pixel stand inside its patch? The rest of a division tells:\n"
             "row 5 with patches 2 high lies in row 5 % 2 = 1 of its patch.",
-            "The partners' rows are ph apart, and so all have the same rest: y % ph, y % ph + ph, …\n"
+            "The partners' rows are ph apart, and so all have the same remainder: y % ph, y % ph + ph, …\n"
             "Which call of range(start, stop, step) counts them? The columns go the same way.",
             "return [\n    (row, column)\n    for row in range(..., H, ...)\n"
             "    for column in range(..., W, ...)\n]",
