@@ -129,6 +129,12 @@ def divides_first(y, x, image, size, patch):
     return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
 
 
+def divides_by_the_stride(y, x, image_size, map_size, patch_size):
+    (H, W), (H_map, W_map), (ph, pw) = image_size, map_size, patch_size
+    i, j = int(y / (H / H_map)), int(x / (W / W_map))
+    return i % ph * pw + j % pw, i // ph * (W_map // pw) + j // pw
+
+
 def middle_of_the_pixel(y, x, image, size, patch):
     i, j = int((y + 0.5) * size[0] / image[0]), int((x + 0.5) * size[1] / image[1])
     ph, pw = patch
@@ -339,6 +345,7 @@ MUTANTS = {
         rounded_strides: "Did you divide by a rounded stride?",
         to_the_nearest: "Did you round to the nearest?",
         divides_first: "Did you divide first?",
+        divides_by_the_stride: "Did you divide by the stride?",
         middle_of_the_pixel: "Did you take the middle of the pixel",
         a_fraction: "expected whole numbers",
         place_only: "expected a pair (p, t)",

@@ -91,6 +91,11 @@ def _by_quotient(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
     return _on_map(i, j, size, patch)
 
 
+def _by_stride(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
+    i, j = int(y / (image[0] / size[0])), int(x / (image[1] / size[1]))
+    return _on_map(i, j, size, patch)
+
+
 def _pixel_middle(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
     i, j = int((y + 0.5) * size[0] / image[0]), int((x + 0.5) * size[1] / image[1])
     return _on_map(i, j, size, patch)
@@ -157,6 +162,7 @@ TOKEN_MISTAKES: Mapping[str, Callable[..., Pair]] = {
     "Did you divide first? H_map/H is rounded, and y times it falls short of a whole number: y·H_map // H.": (
         _by_quotient
     ),
+    "Did you divide by the stride? H/H_map is rounded, and y over it falls short: y·H_map // H.": _by_stride,
 }
 TOKEN_CASES = [
     (y, x, image, size, patch)
@@ -168,7 +174,10 @@ TOKEN_CASES = [
     )
     for y in range(1, image[0], 7)
     for x in range(2, image[1], 9)
-] + [(47, 49, (94, 98), (12, 4), (2, 2))]  # where a quotient in floating point falls short
+] + [  # where a quotient in floating point falls short
+    (47, 49, (94, 98), (12, 4), (2, 2)),
+    (9, 9, (18, 18), (14, 14), (2, 2)),
+]
 
 
 def check_token_of_pixel(token_of_pixel: Callable) -> None:
