@@ -171,6 +171,19 @@ def test_a_drawing_keeps_greys_that_are_close():
     assert set(greys) <= set(picture[picture.shape[0] // 2].tolist())
 
 
+def test_beside_a_photo_a_colour_bar_keeps_its_steps():
+    figure, (ax, bar) = plt.subplots(1, 2, figsize=(8, 4))
+    ax.imshow(skimage.data.astronaut())
+    steps = np.arange(64)[:, None]  # [64, 1]
+    bar.imshow(steps, cmap="viridis", aspect="auto", interpolation="nearest")
+    bar.axis("off")
+    stored = Image.open(io.BytesIO(compact_png(figure)))
+    assert stored.mode == "P"
+    picture = np.asarray(stored.convert("RGB"))
+    column = picture[:, int(0.75 * picture.shape[1])]  # [H, 3], through the middle of the bar
+    assert len(np.unique(column, axis=0)) > 45
+
+
 def test_a_photo_is_stored_small_and_looks_the_same():
     figure, ax = plt.subplots(figsize=(5, 5))
     ax.imshow(skimage.data.astronaut())

@@ -2,12 +2,14 @@
 
 import io
 
+import numpy as np
 from matplotlib import patheffects, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 SMALL_PNG = 60_000  # bytes
+OPAQUE_COLOURS = 224
 INK = "#737981"
 ACCENT = "#e0662d"
 SEQUENTIAL = "viridis"
@@ -46,17 +48,36 @@ def use_style() -> None:
 
 
 def compact_png(figure: Figure) -> bytes:
-    """The picture as a PNG; a large one, a photo as a rule, in 255 colours and a quarter of the size.
-
-    Reducing colours merges greys that are close: a small drawing keeps all of its own.
-    """
+    """The picture as a PNG; a large one, a photo as a rule, in 256 colours and a third of the size."""
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", bbox_inches="tight", dpi=figure.dpi)
     if full.tell() <= SMALL_PNG:
         return full.getvalue()
-    picture = Image.open(full).quantize(255, method=Image.Quantize.FASTOCTREE)
-    picture.save(small, "PNG", optimize=True)
+    fewer_colours(Image.open(full)).save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def fewer_colours(picture: Image.Image) -> Image.Image:
+    """The picture with a palette of 256 colours, most of them for what is opaque.
+
+    Pillow's one method that knows transparency merges the low end of a colour scale into a single colour.
+    So it gets the half-transparent rims of letters alone, and `MEDIANCUT` all the rest.
+    """
+    rgba = np.asarray(picture.convert("RGBA"))  # [H, W, 4]
+    opaque = rgba[..., 3] == 255  # [H, W]
+    index, colours = np.empty(opaque.shape, np.uint8), []
+    for where, mode, count, method in (
+        (opaque, "RGB", OPAQUE_COLOURS, Image.Quantize.MEDIANCUT),
+        (~opaque, "RGBA", 256 - OPAQUE_COLOURS, Image.Quantize.FASTOCTREE),
+    ):
+        if where.any():
+            pixels = np.ascontiguousarray(rgba[where][None, :, : len(mode)])  # [1, n, 3] or [1, n, 4]
+            part = Image.fromarray(pixels).quantize(count, method=method, kmeans=1)
+            index[where] = np.asarray(part)[0] + len(colours)
+            colours += np.reshape(part.getpalette("RGBA"), (-1, 4))[: np.max(part) + 1].tolist()
+    reduced = Image.fromarray(index, "P")
+    reduced.putpalette(np.uint8(colours).tobytes(), "RGBA")
+    return reduced
 
 
 def bare(ax: Axes) -> Axes:
