@@ -5,7 +5,8 @@ Writes mvit_lib/assets/tables/phone_latency.csv: XXS, XS and S with patches of (
 network's candidates run in turns in one process, so that a busy minute spoils all alike; every network has
 a process of its own. What no phone has is measured beside: torch eager, folded and compiled, and
 transformers where it has the network. Ratios are against `transformers` for the three standard networks
-(patches of 2), else against torch eager: medians over rounds with their quartiles.
+(patches of 2), else against torch eager: medians over rounds with their quartiles. `--networks` measures
+some again and keeps the other rows of the table.
 """
 
 import argparse
@@ -155,7 +156,7 @@ def main(about: dict[str, str], arguments: Sequence[str] = ()) -> None:
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     where = {"machine": f"{about['processor']}, {os.cpu_count()} cores, {versions}"}
     told = {key: getattr(options, key) for key in ("runtimes", "threads", "rounds", "compile")}
-    rows = []
+    rows = [row for row in kept_rows(options.table) if row["network"] not in options.networks]
     for name in options.networks:
         command = [sys.executable, __file__, json.dumps([name, told])]
         tools = str(Path(__file__).resolve().parents[1] / "tools")
@@ -174,12 +175,21 @@ def main(about: dict[str, str], arguments: Sequence[str] = ()) -> None:
         write(rows, options.table)  # what is measured is kept, should a later network fail
 
 
+def kept_rows(table: Path) -> list[dict[str, object]]:
+    """What an earlier call has measured."""
+    if not table.exists():
+        return []
+    with open(table, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write(rows: list[dict[str, object]], table: Path) -> None:
     """All rows as CSV."""
     table.parent.mkdir(parents=True, exist_ok=True)
     with open(table, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
+        rows = sorted(rows, key=lambda row: NAMES.index(row["network"]))
         writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in rows)
 
 

@@ -135,7 +135,13 @@ def main() -> None:
     parser.add_argument(
         "--phone", nargs=argparse.REMAINDER, metavar="…", help="measure the runtimes of phones instead"
     )
+    parser.add_argument("--phone-accuracy", action="store_true", help="measure what fewer bits cost instead")
     options = parser.parse_args()
+    if options.phone_accuracy:
+        import phone_accuracy  # with the extra "export" only
+
+        phone_accuracy.main(machine())
+        return
     if options.phone is not None:
         import phone  # with the extra "export" only
 

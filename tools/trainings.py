@@ -131,8 +131,8 @@ STAGES = {
     ),
     "pixelzoo-xxs": zoo_stages((16, 10), (1.5e-3, 1e-3)),
     # XS forgets everything at XXS's rates: after its second epoch all answers are alike.
-    "pixelzoo-xs": zoo_stages((10, 8), (6e-4, 6e-4)),
-    "pixelzoo-s": zoo_stages((8, 6), (6e-4, 6e-4)),
+    "pixelzoo-xs": zoo_stages((8, 6), (6e-4, 6e-4)),
+    "pixelzoo-s": zoo_stages((6, 4), (6e-4, 6e-4)),
 }
 
 
