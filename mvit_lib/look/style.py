@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-SMALL_PNG = 60_000  # bytes
-OPAQUE_COLOURS = 224
+SMALL_PNG, LARGE_PNG = 60_000, 100_000  # bytes
+OPAQUE_COLOURS = (224, 112, 64)  # one palette after the other, until the picture is not large
 INK = "#737981"
 ACCENT = "#e0662d"
 SEQUENTIAL = "viridis"
@@ -49,16 +49,20 @@ def use_style() -> None:
 
 def compact_png(figure: Figure) -> bytes:
     """The picture as a PNG; a large one, a photo as a rule, in 256 colours and a third of the size."""
-    full, small = io.BytesIO(), io.BytesIO()
+    full = io.BytesIO()
     figure.savefig(full, format="png", bbox_inches="tight", dpi=figure.dpi)
     if full.tell() <= SMALL_PNG:
         return full.getvalue()
-    fewer_colours(Image.open(full)).save(small, "PNG", optimize=True)
+    for count in OPAQUE_COLOURS:
+        small = io.BytesIO()
+        fewer_colours(Image.open(full), count).save(small, "PNG", optimize=True)
+        if small.tell() <= LARGE_PNG:
+            break
     return small.getvalue()
 
 
-def fewer_colours(picture: Image.Image) -> Image.Image:
-    """The picture with a palette of 256 colours, most of them for what is opaque.
+def fewer_colours(picture: Image.Image, count: int = 224) -> Image.Image:
+    """The picture with a palette of `count` colours for what is opaque, and 32 for the rest.
 
     Pillow's one method that knows transparency merges the low end of a colour scale into a single colour.
     So it gets the half-transparent rims of letters alone, and `MEDIANCUT` all the rest.
@@ -66,13 +70,13 @@ def fewer_colours(picture: Image.Image) -> Image.Image:
     rgba = np.asarray(picture.convert("RGBA"))  # [H, W, 4]
     opaque = rgba[..., 3] == 255  # [H, W]
     index, colours = np.empty(opaque.shape, np.uint8), []
-    for where, mode, count, method in (
-        (opaque, "RGB", OPAQUE_COLOURS, Image.Quantize.MEDIANCUT),
-        (~opaque, "RGBA", 256 - OPAQUE_COLOURS, Image.Quantize.FASTOCTREE),
+    for where, mode, size, method in (
+        (opaque, "RGB", count, Image.Quantize.MEDIANCUT),
+        (~opaque, "RGBA", 32, Image.Quantize.FASTOCTREE),
     ):
         if where.any():
             pixels = np.ascontiguousarray(rgba[where][None, :, : len(mode)])  # [1, n, 3] or [1, n, 4]
-            part = Image.fromarray(pixels).quantize(count, method=method, kmeans=1)
+            part = Image.fromarray(pixels).quantize(size, method=method, kmeans=1)
             index[where] = np.asarray(part)[0] + len(colours)
             colours += np.reshape(part.getpalette("RGBA"), (-1, 4))[: np.max(part) + 1].tolist()
     reduced = Image.fromarray(index, "P")
