@@ -1,19 +1,16 @@
 """The sources of the site: nothing is written twice, all of it comes from where it stands already.
 
 Front page and "The library" are README.md, the notebooks are copied with their stored outputs, a card's
-picture is the first picture of its notebook, and the reference is a list of names for autodoc.
+picture is that of the README's table, and the reference is a list of names for autodoc.
 """
 
 import importlib
 import inspect
-import io
 import re
 import sys
-from base64 import b64decode
 from pathlib import Path
 
 import nbformat
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -75,16 +72,14 @@ def sources() -> dict[str, str | bytes]:
     files = {"library.md": library_page(library, linked)}
     files |= {name: for_site((ROOT / name).read_text(encoding="utf-8")) for name in linked}
     files |= {f"{reference(module)}.md": reference_page(*room) for room in ROOMS for module in room[1:2]}
-    for path in (ROOT / "figures").glob("*.*"):
-        folder = "extra/figures" if path.suffix == ".html" else "figures"  # extra: goes along as it is
-        files[f"{folder}/{path.name}"] = path.read_bytes()
+    for path in [*(ROOT / "figures").rglob("*.png"), *(ROOT / "figures").glob("*.html")]:
+        extra = "extra/" if path.suffix == ".html" else ""  # goes along as it is
+        files[extra + path.relative_to(ROOT).as_posix()] = path.read_bytes()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         files[f"downloads/{path.name}"] = path.read_bytes()
-        if small := thumbnail(notebook):
-            files[f"thumbnails/{path.stem}.png"] = small
         files[f"notebooks/{path.name}"] = nbformat.writes(for_reading(notebook, path.name))
-    return files | {"index.md": front_page(readme, set(files))}
+    return files | {"index.md": front_page(readme)}
 
 
 def sections(readme: str) -> dict[str, str]:
@@ -113,10 +108,10 @@ def for_site(text: str) -> str:
     return re.sub(r"(?<!!)\[([^\]]*)\]\(([^)]*)\)", turn, text)
 
 
-def front_page(readme: dict[str, str], files: set[str]) -> str:
+def front_page(readme: dict[str, str]) -> str:
     parts = [readme[""], *(f"## {title}\n{readme[title]}" for title in FRONT)]
     table = re.compile(r"^\| *# *\|.*\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
-    text = table.sub(lambda rows: cards(rows[1], files), for_site("\n".join(parts)))
+    text = table.sub(lambda rows: cards(rows[1]), for_site("\n".join(parts)))
     rooms = "\n".join(reference(module) for _, module, _ in ROOMS)
     return f"""{text}
 ```{{toctree}}
@@ -137,13 +132,12 @@ library
 """
 
 
-def cards(rows: str, files: set[str]) -> str:
+def cards(rows: str) -> str:
     """The table of the notebooks as a list of cards: picture (if there is one), name, question."""
     text = "{.cards}\n"
     for row in rows.splitlines():
-        number, link, question = (cell.strip() for cell in row.strip("|").split("|"))
-        small = re.sub(r".*\(notebooks/(\w+)\.ipynb\)", r"thumbnails/\1.png", link)
-        picture = f"![]({small})\n\n  " if small in files else ""
+        number, link, image, question = (cell.strip() for cell in row.strip("|").split("|"))
+        picture = f"{image}\n\n  " if image else ""
         text += f"- {picture}**{number} · {link}**\n\n  {question}\n\n"
     return text
 
@@ -180,15 +174,3 @@ def for_reading(notebook: nbformat.NotebookNode, name: str) -> nbformat.Notebook
     notebook.cells[0].source = notebook.cells[0].source.replace(old, " · ".join(ways))
     next(cell for cell in notebook.cells if cell.cell_type == "code").metadata.tags = ["hide-input"]
     return notebook
-
-
-def thumbnail(notebook: nbformat.NotebookNode) -> bytes:
-    """The notebook's first picture, small; nothing if it has none."""
-    outputs = (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
-    picture = next((data["image/png"] for data in outputs if "image/png" in data), None)
-    if picture is None:
-        return b""
-    small, stored = Image.open(io.BytesIO(b64decode(picture))).convert("RGBA"), io.BytesIO()
-    small.thumbnail((640, 320))
-    small.save(stored, "PNG", optimize=True)
-    return stored.getvalue()

@@ -186,6 +186,18 @@ def test_make_figures_says_when_there_is_no_browser(monkeypatch, tmp_path, capsy
     assert [path.name for path in tmp_path.iterdir()] == ["attention_explorer.html"]
 
 
+def test_it_opens_where_it_is_told():
+    model, pixels = tiny_model(), torch.rand(3, 64, 96)
+    opens = [
+        settings_of(attention_explorer(model, pixels, *at).page())["opens"]
+        for at in ((), (21, 50), (0, 95, ("layer_4", 0)), (63, 0, -1))
+    ]
+    assert opens[0] == {"y": 32, "x": 48, "stage": 0, "layer": 0}
+    assert opens[1] == {"y": 21, "x": 50, "stage": 0, "layer": 0}
+    assert opens[2] == {"y": 0, "x": 95, "stage": 1, "layer": 0}
+    assert opens[3] == {"y": 63, "x": 0, "stage": 2, "layer": 0}
+
+
 def test_no_name_ends_the_script():
     explorer = attention_explorer(tiny_model(), torch.rand(3, 64, 64))
     named = [replace(m, stage="</script><b>") for m in explorer.maps]
@@ -201,6 +213,10 @@ def test_what_cannot_be_shown_is_named():
         attention_explorer(tiny_model(), np.zeros((64, 64, 3)))
     with pytest.raises(ValueError, match="MobileNetV2"):
         attention_explorer(MobileNetV2(num_classes=2), torch.rand(3, 64, 64))
+    with pytest.raises(ValueError, match=r"\(64, 3\) lies outside the image of 64 × 96"):
+        attention_explorer(tiny_model(), torch.rand(3, 64, 96), 64, 3)
+    with pytest.raises(ValueError, match="layer_6"):
+        attention_explorer(tiny_model(), torch.rand(3, 64, 96), 6, 3, ("layer_6", 0))
 
 
 def test_the_room_is_light_until_something_is_drawn():

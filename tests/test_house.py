@@ -1,6 +1,7 @@
 """The house rules: floors, sizes, docstrings, one set of requirements, one version, one address."""
 
 import ast
+import csv
 import re
 import subprocess
 import sys
@@ -181,3 +182,125 @@ def test_readme_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (ROOT / target).exists(), target
+
+
+def rows_of(path: str | Path, **wanted: str) -> list[dict[str, str]]:
+    """The rows of a CSV that have the wanted values."""
+    with open(ROOT / path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if all(row[k] == v for k, v in wanted.items())]
+
+
+def the_row(path: str, **wanted: str) -> dict[str, str]:
+    """The one row of a CSV that has the wanted values."""
+    (row,) = rows_of(path, **wanted)
+    return row
+
+
+def span(values: list[float], digits: str = ".2f") -> list[str]:
+    """The least and the largest of the values, as the README writes them."""
+    return [f"{min(values):{digits}}", f"{max(values):{digits}}"]
+
+
+def speeds() -> dict[str, list[str]]:
+    """The README's results about time and memory, by the first cell of their rows."""
+    bench, loop = "benchmarks/results.csv", "benchmarks/training.csv"
+
+    def ratios(**wanted: str) -> list[str]:
+        rows = rows_of(bench, pages="default", **wanted)
+        return span([float(row["ratio"]) for row in rows if row["ratio"]])
+
+    def megabytes(size: str, candidate: str) -> float:
+        rows = rows_of(bench, size=size, task="training", candidate=candidate)
+        return next(float(row["peak_mb"]) for row in rows if row["peak_mb"])
+
+    one = {"task": "forward", "batch": "1"}
+    memory = [megabytes(size, "ours") / megabytes(size, "transformers") for size in ("XXS", "XS", "S")]
+    fit = the_row(loop, what="throughput of fit", note="images/s as a share of the bare step's, 0 workers")
+    epochs = ("epoch time, multi-scale / fixed", "the same, predicted from multiply-accumulates")
+    moves = (ROOT / "tests" / "browser" / "test_explorer.py").read_text(encoding="utf-8")
+    return {
+        "one image on a CPU": ratios(candidate="ours, folded", **one)
+        + ratios(candidate="ours, recording attention", **one),
+        "a training step": ratios(task="training", candidate="ours") + span(memory),
+        "the training loop": [f"{100 * float(fit['value']):.0f}"],
+        "multi-scale: time": [f"{float(the_row(loop, what=what)['value']):.2f}" for what in epochs],
+        "the explorer": re.findall(r"assert median < (\d+)", moves),
+    }
+
+
+def trainings() -> dict[str, list[str]]:
+    """The README's results about what was learned, by the first cell of their rows."""
+    runs = "mvit_lib/assets/runs"
+
+    def top1(data: str, sampler: str, side: int) -> str:
+        return the_row(f"{runs}/multi_scale.csv", name=f"{data}, {sampler}", seed="0")[f"top1_{side}"]
+
+    def marks(unfold: str) -> list[str]:
+        found = rows_of(f"{runs}/two_marks.csv", name=f"{unfold}, far apart")
+        assert len(found) == 5, "the README speaks of five seeds"
+        return [value.removesuffix(".0") for value in span([float(row["accuracy"]) for row in found], ".1f")]
+
+    def mean(start: str) -> str:
+        found = rows_of(f"{runs}/transfer.csv", name=start)
+        assert len(found) == 3, "the README speaks of three seeds"
+        return f"{sum(float(row['top1_test']) for row in found) / 3:.1f}"
+
+    digits = [top1("Sign Language Digits", sampler, 80) for sampler in ("multi-scale", "fixed")]
+    zoo = [top1("PixelZoo", sampler, 128) for sampler in ("multi-scale", "fixed")]
+    return {
+        "multi-scale: top-1": ["80", digits[0], "128", digits[1], "128", *zoo, "0"],
+        "a wrong unfold": ["2", "2", *marks("2×2 patches"), *marks("bands")],
+        "TrashNet": [mean(start) for start in ("scratch", "sign-digits-xxs", "pixelzoo-xxs")],
+    }
+
+
+def exactness() -> dict[str, list[str]]:
+    """The README's results about what is equal, by the first cell of their rows."""
+    source = (ROOT / "tests" / "test_mobilevit.py").read_text(encoding="utf-8")
+    body = source.split("def test_equals_transformers(")[1].split("\n\n\n")[0]
+    (bound,) = set(re.findall(r"atol=1e-(\d+)", body))
+    parts = rows_of("mvit_lib/assets/tables/mobilevit_counts.csv", size="S")
+    totals = [f"{sum(int(row[kind]) for row in parts):,}" for kind in ("parameters", "macs")]
+    assert all(len(re.findall("transformers|timm|ml-cvnets", row["source"])) == 3 for row in parts)
+    exponent = bound.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return {"the same function": [f"10⁻{exponent}"], "the same size": ["256", "256", *totals]}
+
+
+def results_in_readme() -> dict[str, tuple[list[str], str]]:
+    """First cell of each row of the README's results -> the numbers in the second, and the command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("| what | measured | command |\n|---|---|---|\n")[1].split("\n\n")[0]
+    number = r"(?<![\w.-])\d+(?:[.,]\d+)*(?:⁻[⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return {name: (re.findall(number, said), command) for name, said, command in cells}
+
+
+def run_tables() -> list[Path]:
+    """The tables of recorded trainings; a log has no names in it."""
+    return [path for path in (PACKAGE / "assets" / "runs").glob("*.csv") if not path.stem.startswith("log_")]
+
+
+def test_every_result_in_the_readme_is_recorded():
+    """Each number of the table stands in a file of the repository, and no row goes unchecked."""
+    found = {name: numbers for name, (numbers, _) in results_in_readme().items()}
+    weights = {name: found.pop(name) for name in list(found) if name.startswith("`")}
+    assert found == exactness() | speeds() | trainings()
+    tables = [path for path in run_tables() if path.stem in ("shipped", "detection", "segmentation")]
+    for name, numbers in weights.items():
+        (recorded,) = [row for path in tables for row in rows_of(path, name=name.strip("`"))]
+        assert {number.replace(",", "") for number in numbers} <= set(recorded.values()), name
+
+
+def test_every_command_beside_a_result_leads_somewhere():
+    recorded = {f"{path.stem}: {row['name']}" for path in run_tables() for row in rows_of(path)}
+    options = (ROOT / "benchmarks" / "run.py").read_text(encoding="utf-8")
+    for name, (_, command) in results_in_readme().items():
+        words = command.strip("`")
+        if words.startswith("make runs"):
+            beginning = re.fullmatch(r'make runs ARGS=("?)(.+)\1', words)[2]
+            assert any(row.startswith(beginning) for row in recorded), name
+        elif words.startswith("make bench"):
+            assert words == "make bench" or f'"{words.removeprefix("make bench ARGS=")}"' in options, name
+        else:
+            path, part = re.fullmatch(r"pytest (\S+) -k (\w+)", words).groups()
+            assert re.search(rf"def test_\w*{part}", (ROOT / path).read_text(encoding="utf-8")), name

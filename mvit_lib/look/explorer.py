@@ -1,4 +1,4 @@
-"""The attention explorer: one self-contained page; point at a pixel of a photo and see what it listens to."""
+"""The attention explorer: one self-contained page; point at a pixel and see what it listens to."""
 
 import base64
 import html
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mvit_lib.attention import AttentionMap, entropy_share, record_attention
+from mvit_lib.attention_reading import find_map
 from mvit_lib.look.attention_grid import to_pil
 from mvit_lib.look.style import ACCENT, POSITION_COLOURS, SEQUENTIAL
 
@@ -33,10 +34,14 @@ class AttentionExplorer:
 
     As the last value of a notebook's cell it becomes a living picture of at most 1.2 MB; `save` writes a
     page that needs no kernel, server or network. maps: recorded, on the CPU. photo: what the network saw.
+    y, x, layer: where it opens; without y or x in the middle.
     """
 
     maps: Sequence[AttentionMap]
     photo: Image.Image
+    y: int | None = None
+    x: int | None = None
+    layer: int | tuple[str, int] = 0
 
     def page(self, max_bytes: int | None = PAGE_BYTES) -> str:
         """The page as HTML; None: with all heads of all stages, however large.
@@ -73,12 +78,23 @@ class AttentionExplorer:
             })  # fmt: skip
         return {
             "image": self.maps[0].image_size,
+            "opens": self._opens(),
             "photo": _jpeg(self.photo),
             "stages": found,
             "palette": [[round(255 * c) for c in colormaps[SEQUENTIAL](i)[:3]] for i in range(256)],
             "colours": POSITION_COLOURS,
             "ring": ACCENT,
         }
+
+    def _opens(self) -> dict[str, int]:
+        """The state of the page when it opens: pixel, stage and layer, these two by their numbers in it."""
+        (H, W), first = self.maps[0].image_size, find_map(self.maps, self.layer)
+        y, x = (half if at is None else at for at, half in ((self.y, H // 2), (self.x, W // 2)))
+        if not (0 <= y < H and 0 <= x < W):
+            raise ValueError(f"pixel ({y}, {x}) lies outside the image of {H} × {W}")
+        stages = list(dict.fromkeys(m.stage for m in self.maps))
+        layers = [m for m in self.maps if m.stage == first.stage]
+        return {"y": y, "x": x, "stage": stages.index(first.stage), "layer": layers.index(first)}
 
     def _repr_html_(self) -> str:
         # A page in an attribute grows by its escaped quotes.
@@ -90,29 +106,40 @@ class AttentionExplorer:
         return "(the attention explorer: it appears in a notebook; .save('page.html') for anywhere)"
 
 
-def attention_explorer(model: nn.Module, image: Image.Image | Tensor) -> AttentionExplorer:
+def attention_explorer(
+    model: nn.Module,
+    image: Image.Image | Tensor,
+    y: int | None = None,
+    x: int | None = None,
+    layer: int | tuple[str, int] = 0,
+) -> AttentionExplorer:
     """Run `model` on one image and show what every pixel listens to, in every layer and head.
 
     image: a PIL image, cut by `model.preprocess`, or the tensor for the network, [3, H, W] or
-    [1, 3, H, W] in [0, 1]. The model runs in eval mode and keeps the mode it was in.
-    Raises: TypeError or ValueError for another image, or a model without attention.
+    [1, 3, H, W] in [0, 1]. y, x, layer: the pixel and the layer at which it opens, as for
+    `attention_from_pixel`; by default the middle and the first. The model runs in eval mode and keeps the
+    mode it was in.
+    Raises: TypeError or ValueError for another image, a pixel or layer that is not there, or a model
+    without attention.
     """
     if isinstance(image, Image.Image):
         image = model.preprocess(image)  # [1, 3, H, W]
     if not isinstance(image, Tensor):
         raise TypeError(f"expected a PIL image or a tensor [3, H, W], got {type(image).__name__}")
-    photo, x = to_pil(image), image.reshape(1, *image.shape[-3:])  # [1, 3, H, W]
+    photo, pixels = to_pil(image), image.reshape(1, *image.shape[-3:])  # [1, 3, H, W]
     parameter = next(model.parameters())
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad(), record_attention(model) as maps:
-            model(x.to(parameter.device, parameter.dtype))
+            model(pixels.to(parameter.device, parameter.dtype))
     finally:
         for module, training in modes:
             module.training = training
     here = [replace(m, weights=m.weights.float().cpu()) for m in maps]
-    return AttentionExplorer(here, photo)
+    explorer = AttentionExplorer(here, photo, y, x, layer)
+    explorer._opens()  # a pixel or layer that is not there is refused here, not when the page is shown
+    return explorer
 
 
 def _jpeg(photo: Image.Image) -> str:

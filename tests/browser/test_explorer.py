@@ -256,6 +256,22 @@ def test_what_a_small_page_lacks_cannot_be_chosen_and_is_said(browser, explorers
     page.close()
 
 
+def test_it_opens_where_it_is_told_or_where_there_is_something(browser, opened, tmp_path):
+    torch.manual_seed(0)
+    explorer = attention_explorer(mobilevit(), photo(128, 96), 101, 33, ("layer_4", 1))
+    page = opened(explorer)
+    assert page.evaluate("[state.y, state.x]") == [101, 33]
+    expect_overlay(page, explorer, 101, 33, ("layer_4", 1), "mean")
+    pressed = page.locator("#stages button[aria-pressed=true], #layers button[aria-pressed=true]")
+    assert pressed.all_inner_texts() == ["layer_4", "1"]
+    lost = "stage.form = 'left out'; stage.data = '';"
+    html = explorer.page().replace("const $ =", f"{{ const stage = data.stages[1]; {lost} }}\nconst $ =")
+    (tmp_path / "lost.html").write_text(html, encoding="utf-8")
+    page.goto((tmp_path / "lost.html").as_uri())
+    page.wait_for_selector(READY)
+    assert page.evaluate("[state.y, state.x, now().name]") == [101, 33, "layer_3"]
+
+
 def test_a_page_without_any_stage_says_so(browser, explorers, tmp_path):
     page = browser.new_page()
     page.goto(explorers["tiled"].save(tmp_path / "empty.html", max_bytes=1).as_uri())

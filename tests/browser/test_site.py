@@ -224,9 +224,9 @@ def test_the_explorer_shows_what_its_pixel_listens_to(site, opened):
         stage.hover(position={"x": share[0] * box["width"], "y": share[1] * box["height"]})
         y, x = frame.evaluate("[state.y, state.x]")
         assert abs(y / 256 - share[1]) < 0.02 and abs(x / 256 - share[0]) < 0.02
-        seen = attention_from_pixel(maps, y, x, ("layer_3", 0))
+        seen = attention_from_pixel(maps, y, x, ("layer_4", 1))
         weights = frame.evaluate("[...listen(state.y, state.x).weights]")
-        np.testing.assert_allclose(weights, seen.weights.flatten(), atol=maps[0].weights.max().item() / 400)
+        np.testing.assert_allclose(weights, seen.weights.flatten(), atol=maps[3].weights.max().item() / 400)
         words = frame.locator("#words").inner_text().replace("\u00a0", " ")
         assert f"{100 * seen.weights.max().item():.3g} %" in words
 

@@ -1,11 +1,9 @@
-"""Plausible wrong answers to 10.1 to 10.4, each with the message that must refuse it."""
-
-import math
+"""Plausible wrong answers to 10.1 to 10.3, each with the message that must refuse it."""
 
 import torch
 import torch.nn.functional as F
 
-from mvit_lib.attention_reading import _paint, entropy_share
+from mvit_lib.attention_reading import _paint
 from mvit_lib.patches import unfold_patches
 
 # 10.1
@@ -53,6 +51,11 @@ def forgets_the_heads(weights, B):
 
 def through_numpy(weights, B):
     return torch.tensor(weights.detach().numpy().reshape(B, -1, *weights.shape[1:]))
+
+
+def in_place(weights, B):
+    weights *= 1
+    return weights.reshape(B, -1, *weights.shape[1:])
 
 
 def by_the_library(weights, B):
@@ -116,6 +119,11 @@ def one_stride(y, x, image, size, patch):
 
 def rounded_strides(y, x, image, size, patch):
     i, j, (ph, pw) = y // (image[0] // size[0]), x // (image[1] // size[1]), patch
+    return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
+
+
+def strides_rounded_up(y, x, image, size, patch):
+    i, j, (ph, pw) = y // -(-image[0] // size[0]), x // -(-image[1] // size[1]), patch
     return i % ph * pw + j % pw, i // ph * (size[1] // pw) + j // pw
 
 
@@ -196,6 +204,16 @@ def scaled(rows, grid, size):
     return _paint_all(rows / rows.amax(-1, keepdim=True), grid, size)
 
 
+def shares_of_the_sum(rows, grid, size):
+    return _paint_all(rows / rows.sum(-1, keepdim=True), grid, size)
+
+
+def the_last_takes_the_rest(rows, grid, size):
+    i = (torch.arange(size[0]) // (size[0] // grid[0])).clamp(max=grid[0] - 1)
+    j = (torch.arange(size[1]) // (size[1] // grid[1])).clamp(max=grid[1] - 1)
+    return rows.reshape(*rows.shape[:-1], *grid)[..., i, :][..., j]
+
+
 def one_row(rows, grid, size):
     return _paint_all(rows.flatten(0, -2)[0], grid, size)
 
@@ -240,83 +258,6 @@ def _paint_all(rows, grid, size):
     return table[..., i, :][..., j]
 
 
-# 10.4
-
-
-def entropy_itself(rows):
-    return -(rows * rows.clamp(min=1e-12).log()).sum(-1)
-
-
-def in_bits(rows):
-    return -(rows * rows.clamp(min=1e-12).log2()).sum(-1)
-
-
-def mixed_bases(rows):
-    return -(rows * rows.clamp(min=1e-12).log2()).sum(-1) / math.log(rows.shape[-1])
-
-
-def no_minus(rows):
-    return (rows * rows.clamp(min=1e-12).log()).sum(-1) / math.log(rows.shape[-1])
-
-
-def meets_nan(rows):
-    return -(rows * rows.log()).sum(-1) / math.log(rows.shape[-1])
-
-
-def mends_nan_too_late(rows):
-    return meets_nan(rows).nan_to_num()
-
-
-def a_large_clamp(rows):
-    return -(rows * rows.clamp(min=1e-3).log()).sum(-1) / math.log(rows.shape[-1])
-
-
-def length_of_the_first_axis(rows):
-    return entropy_itself(rows) / math.log(rows.shape[0])
-
-
-def over_queries(rows):
-    return -(rows * rows.clamp(min=1e-12).log()).sum(-2) / math.log(rows.shape[-2])
-
-
-def over_N(rows):
-    return entropy_itself(rows) / rows.shape[-1]
-
-
-def unevenness(rows):
-    return 1 - entropy_itself(rows) / math.log(rows.shape[-1])
-
-
-def mean_over_keys(rows):
-    return -(rows * rows.clamp(min=1e-12).log()).mean(-1) / math.log(rows.shape[-1])
-
-
-def one_number(rows):
-    return (entropy_itself(rows) / math.log(rows.shape[-1])).mean()
-
-
-def math_of_a_tensor(rows):
-    return -(rows * math.log(rows)).sum(-1)
-
-
-def calls_entr(rows):
-    return torch.special.entr(rows).sum(-1) / math.log(rows.shape[-1])
-
-
-def calls_categorical(rows):
-    return torch.distributions.Categorical(rows).entropy() / math.log(rows.shape[-1])
-
-
-def calls_the_library(rows):
-    return entropy_share(rows)
-
-
-def clamps_in_place(rows):
-    rows += 1e-12 * 0
-    rows.clamp_(min=1e-12)
-    return -(rows * rows.log()).sum(-1) / math.log(rows.shape[-1])
-
-
 MUTANTS = {
     "10.1": {
         places_before_images: "Is that [P, B, …]?",
@@ -330,6 +271,7 @@ MUTANTS = {
         divides_to_a_float: "// divides to an int",
         forgets_the_heads: "are h, N and N all there?",
         through_numpy: "no gradient comes back",
+        in_place: "write nothing into `weights`",
         by_the_library: "`mvit_lib` does what you are to build",
     },
     "10.2": {
@@ -343,6 +285,7 @@ MUTANTS = {
         patch_of_two: "Did you write 2",
         one_stride: "Did you take one stride for rows and columns?",
         rounded_strides: "Did you divide by a rounded stride?",
+        strides_rounded_up: "Did you round the stride up?",
         to_the_nearest: "Did you round to the nearest?",
         divides_first: "Did you divide first?",
         divides_by_the_stride: "Did you divide by the stride?",
@@ -359,6 +302,8 @@ MUTANTS = {
         tiles: "Did you lay the grid side by side",
         only_the_grid: "Is that the grid, not yet enlarged?",
         scaled: "Did you scale the weights?",
+        shares_of_the_sum: "Did you divide by the sum?",
+        the_last_takes_the_rest: "give the last one the rest?",
         one_row: "Did you paint the first row only?",
         sides_swapped: "Did you swap height and width of the picture?",
         pairs_up: "table[..., i, j] pairs up i and j",
@@ -367,25 +312,5 @@ MUTANTS = {
         large_blocks_cut_off: "and cut off what is too much?",
         square_grids_on_their_side: "Did you fill the grid column by column?",
         lets_the_library_paint: "`mvit_lib` does what you are to build",
-    },
-    "10.4": {
-        entropy_itself: "Is that the entropy itself?",
-        in_bits: "Is that the entropy in bits?",
-        mixed_bases: "Did you divide bits by log N?",
-        no_minus: "Is the sign missing?",
-        meets_nan: "0 · (−∞) is nan",
-        mends_nan_too_late: "Did you replace nan after the sum?",
-        a_large_clamp: "Did you write 0.001 inside the logarithm?",
-        length_of_the_first_axis: "Did you divide by the logarithm of another axis?",
-        over_queries: "Did you add up the queries?",
-        over_N: "Did you divide by N?",
-        unevenness: "Is that 1 minus the share?",
-        mean_over_keys: "Did you take the mean over the keys?",
-        one_number: "Is that one number for all rows?",
-        math_of_a_tensor: "math.log takes a number",
-        calls_entr: "does what you are to build",
-        calls_categorical: "does what you are to build",
-        calls_the_library: "do what you are to build",
-        clamps_in_place: "your function changes its first argument",
     },
 }

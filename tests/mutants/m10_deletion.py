@@ -54,6 +54,33 @@ def cells_of_one_size(probability, image, blurred, scores, counts):
     return _by_cells(probability, image, blurred, scores, counts, cells)
 
 
+def slices(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W), pictures = scores.shape, image.shape[1:], []
+    order = scores.flatten().argsort(descending=True).tolist()
+    for k in counts:
+        picture = image.clone()
+        for a, b in (divmod(cell, nW) for cell in order[:k]):
+            rows = slice(a * H // nH, (a + 1) * H // nH)
+            columns = slice(b * W // nW, (b + 1) * W // nW)
+            picture[:, rows, columns] = blurred[:, rows, columns]
+        pictures.append(picture)
+    return probability(torch.stack(pictures))
+
+
+def the_last_takes_the_rest(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W) = scores.shape, image.shape[1:]
+    i = (torch.arange(H) // (H // nH)).clamp(max=nH - 1)
+    j = (torch.arange(W) // (W // nW)).clamp(max=nW - 1)
+    return _by_cells(probability, image, blurred, scores, counts, nW * i[:, None] + j)
+
+
+def score_before(probability, image, blurred, scores, counts):
+    (nH, nW), (H, W) = scores.shape, image.shape[1:]
+    best = scores.flatten().sort(descending=True).values
+    wide = scores[torch.arange(H) * nH // H][:, torch.arange(W) * nW // W]
+    return probability(torch.stack([torch.where(wide >= best[k - 1], blurred, image) for k in counts]))
+
+
 def next_score(probability, image, blurred, scores, counts):
     (nH, nW), (H, W) = scores.shape, image.shape[1:]
     best = scores.flatten().sort(descending=True).values
@@ -133,6 +160,9 @@ MUTANTS = {
         sorts_counts: "Did you sort counts?",
         numbers_with_nH: "Did you number the cells with nH?",
         cells_of_one_size: "Did you make all cells equally large?",
+        slices: "cell row a begins at ⌈a·H/nH⌉",
+        the_last_takes_the_rest: "cell row a begins at ⌈a·H/nH⌉",
+        score_before: "With k = 0 that is the last one",
         next_score: "there is no next score",
         keeps_the_first: "Did you insert instead of delete?",
         inserts: "Did you insert instead of delete?",

@@ -86,6 +86,11 @@ def _whole_strides(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair
     return _on_map(i, j, size, patch)
 
 
+def _strides_up(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
+    i, j = y // -(-image[0] // size[0]), x // -(-image[1] // size[1])
+    return _on_map(i, j, size, patch)
+
+
 def _by_quotient(y: int, x: int, image: Pair, size: Pair, patch: Pair) -> Pair:
     i, j = int(y * (size[0] / image[0])), int(x * (size[1] / image[1]))
     return _on_map(i, j, size, patch)
@@ -157,6 +162,7 @@ TOKEN_MISTAKES: Mapping[str, Callable[..., Pair]] = {
     ),
     "Did you take one stride for rows and columns? Each axis has its own.": _one_stride,
     "Did you divide by a rounded stride? Multiply first, divide last: y·H_map // H.": _whole_strides,
+    "Did you round the stride up? Multiply first, divide last: y·H_map // H.": _strides_up,
     "Did you round to the nearest? Round down: a map pixel is a band, not a point.": _rounded,
     "Did you take the middle of the pixel, y + ½? Its row is y: ⌊y·H_map/H⌋.": _pixel_middle,
     "Did you divide first? H_map/H is rounded, and y times it falls short of a whole number: y·H_map // H.": (
@@ -244,6 +250,12 @@ def _repeated(rows: Tensor, grid: Pair, size: Pair) -> Tensor:
     return table[..., torch.arange(size[0]) % grid[0], :][..., torch.arange(size[1]) % grid[1]]
 
 
+def _rest_to_the_last(rows: Tensor, grid: Pair, size: Pair) -> Tensor:
+    table = rows.reshape(*rows.shape[:-1], *grid)
+    i, j = ((torch.arange(n) // (n // of)).clamp(max=of - 1) for n, of in zip(size, grid, strict=True))
+    return table[..., i, :][..., j]
+
+
 PAINT_SUSPECTS = {
     "Did you smooth? Nothing was measured between two patches: each pixel takes the weight of its own.": (
         lambda rows, grid, size: _resized(rows, grid, size, "bilinear")
@@ -262,6 +274,9 @@ PAINT_SUSPECTS = {
     "Did you scale the weights? A picture of weights keeps them.": (
         lambda rows, grid, size: _paint(rows / rows.amax(-1, keepdim=True), grid, size)
     ),
+    "Did you divide by the sum? A picture of weights keeps them.": (
+        lambda rows, grid, size: _paint(rows / rows.sum(-1, keepdim=True), grid, size)
+    ),
     "Did you round to the nearest cell? Round down: ⌊y·nH/H⌋.": (
         lambda rows, grid, size: _resized(rows, grid, size, "nearest-exact")
     ),
@@ -272,6 +287,9 @@ PAINT_SUSPECTS = {
         lambda rows, grid, size: _cut_to(
             _equal_blocks(rows, grid, (-(-size[0] // grid[0]), -(-size[1] // grid[1]))), size
         )
+    ),
+    "Did you make all blocks equally large, and give the last one the rest? Row y lies in ⌊y·nH/H⌋.": (
+        _rest_to_the_last
     ),
     "Did you paint the first row only? Every leading axis stays.": (
         lambda rows, grid, size: _paint(rows.flatten(0, -2)[0], grid, size)
@@ -305,6 +323,7 @@ EXERCISES = {
             "invalid for input of size": "the shape you ask for holds another number of elements: is P = "
             "len(weights) // B, and are h, N and N all there?",
             "but got float": "/ makes a float; // divides to an int.",
+            "a leaf Variable that requires grad": "write nothing into `weights`: reshape makes a new tensor.",
             "must be tuple of ints": "shape[1:] is a tuple: unpack it with a star, *weights.shape[1:].",
             "'float' object cannot be interpreted": "/ makes a float; // divides to an int.",
         },

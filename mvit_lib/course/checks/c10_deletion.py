@@ -33,6 +33,15 @@ def _equal_cells(size: Sequence[int], grid: Sequence[int]) -> Tensor:
     return (nW * i[:, None] + j).clamp(max=nH * nW - 1)
 
 
+def _cut_too_early(size: Sequence[int], grid: Sequence[int]) -> Tensor:
+    """Cell row a from ⌊a·H/nH⌋ on, as slices cut it, or where the last cell takes the rest."""
+    i, j = (
+        (torch.arange(n)[:, None] >= torch.arange(1, of) * n // of).sum(1)
+        for n, of in zip(size, grid, strict=True)
+    )
+    return grid[1] * i[:, None] + j
+
+
 def _ranks(scores: Tensor) -> Tensor:
     return scores.flatten().argsort(descending=True).argsort()  # [nH·nW]
 
@@ -102,6 +111,12 @@ SUSPECTS: Mapping[str, Suspect] = {
     ),
     "Did you make all cells equally large? They need not be: pixel row y lies in cell row ⌊y·nH/H⌋.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, cells_of=_equal_cells)
+    ),
+    "Does your cell row a begin at ⌊a·H/nH⌋? Pixel row y lies in ⌊y·nH/H⌋: cell row a begins at ⌈a·H/nH⌉.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, cells_of=_cut_too_early)
+    ),
+    "Did you compare with the score at place k − 1? With k = 0 that is the last one: compare ranks with k.": (
+        lambda p, x, blur, s, counts: _curve(p, x, blur, s, counts, lambda r, k, at: r <= (k - 1) % s.numel())
     ),
     "Is k the place in `counts`? It is the number that stands there.": (
         lambda p, x, blur, s, counts: _curve(p, x, blur, s, list(range(len(counts))))
