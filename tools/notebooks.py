@@ -64,7 +64,11 @@ def execute(path: Path) -> None:
     """Run a notebook from top to bottom and store it with its outputs and minimal metadata."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=120, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=120,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # a local kernel need not be encrypted
     )
     client.execute()
     notebook.metadata = KERNEL
