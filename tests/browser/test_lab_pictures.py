@@ -7,11 +7,8 @@ belongs to its ipywidgets, in JupyterLab.
 import base64
 import io
 import re
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -25,9 +22,6 @@ from mvit_lib.look.widgets import attention_picture, attention_words
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# The last two are the front end that speaks with ipywidgets 7.
-COLAB = {"ipywidgets": "==7.7.1", "matplotlib": "==3.10.0", "numpy": "==2.1.3", "ipython": "==7.34.0",
-         "jupyterlab_widgets": ">=1,<2", "widgetsnbextension": ">=3.6,<4"}  # fmt: skip
 VERSIONS = """\
 from importlib.metadata import version
 print(*(f"{name}=={version(name)}" for name in ("ipywidgets", "matplotlib", "numpy", "ipython")))"""
@@ -41,30 +35,14 @@ BYTES = """async image => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def colab_python(tmp_path_factory) -> Iterator[Path]:
-    """The Python of an environment with Colab's versions and, for the rest, those of constraints.txt."""
-    folder = tmp_path_factory.mktemp("colab")
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    for name, version in COLAB.items():
-        pins, count = re.subn(rf"^{name}==.*$", f"{name}{version}", pins, flags=re.MULTILINE)
-        assert count == 1, name
-    (folder / "pins.txt").write_text(pins, encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-    python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "-c", str(folder / "pins.txt")]
-    subprocess.run([*install, f"{ROOT}[course]"], check=True)
-    yield python
-    shutil.rmtree(folder)  # 1.5 GB
-
-
-@pytest.fixture(params=["our versions", "Colab's versions"])
+@pytest.fixture(params=["our versions", "Colab's versions"], scope="module")
 def environment(request) -> tuple[Path, list[str]]:
     """A Python, and versions that it must have."""
     if request.param == "our versions":
         return Path(sys.executable), ["ipywidgets==8."]
-    wanted = [f"{name}{version}" for name, version in COLAB.items() if version.startswith("==")]
-    return request.getfixturevalue("colab_python"), wanted
+    versions = request.getfixturevalue("colab_versions")
+    python = request.getfixturevalue("new_venv")("colab", f"{ROOT}[course]", other=versions)
+    return python, [f"{name}{version}" for name, version in versions.items() if version.startswith("==")]
 
 
 def prepare(path: Path) -> None:
