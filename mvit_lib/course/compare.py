@@ -1,5 +1,6 @@
 """`compare`: are two tensors equal?"""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,6 @@ def compare(a: Tensor, b: Tensor, tol: float = 1e-5) -> None:
         print(f"max|diff| ≤ {tol:g}   ✓")
     else:
         worst = difference.nan_to_num(torch.inf).argmax()
-        place = tuple(int(i) for i in torch.unravel_index(worst, a.shape))
+        place = tuple(int(i) for i in np.unravel_index(int(worst), a.shape))
         values = " and ".join(f"{t.flatten()[worst].item():.4g}" for t in (a, b))
         print(f"✗  max|diff| = {largest:.3g} > {tol:g}, at {list(place)}: {values}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -198,7 +199,7 @@ MOVES: tuple[tuple[str, Move, tuple[int, ...], tuple[int, ...]], ...] = (
 
 
 def _index(number: int, shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(i) for i in torch.unravel_index(torch.tensor(number), shape))
+    return tuple(int(i) for i in np.unravel_index(number, shape))
 
 
 def check_came_from(came_from: Callable) -> None:
