@@ -179,7 +179,7 @@ def test_beside_a_photo_a_colour_bar_keeps_its_steps():
     bar.axis("off")
     stored = Image.open(io.BytesIO(compact_png(figure)))
     assert stored.mode == "P"
-    picture = np.asarray(stored.convert("RGB"))
+    picture = np.asarray(stored.convert("RGBA"))[..., :3]
     column = picture[:, int(0.75 * picture.shape[1])]  # [H, 3], through the middle of the bar
     assert len(np.unique(column, axis=0)) > 45
 
@@ -191,5 +191,7 @@ def test_a_photo_is_stored_small_and_looks_the_same():
     full = io.BytesIO()
     figure.savefig(full, format="png", bbox_inches="tight", dpi=figure.dpi)
     assert len(picture) < 0.5 * full.tell()
-    images = [np.asarray(Image.open(io.BytesIO(b)).convert("RGB"), float) for b in (picture, full.getvalue())]
+    images = [
+        np.asarray(Image.open(io.BytesIO(b)).convert("RGBA"), float) for b in (picture, full.getvalue())
+    ]
     assert np.abs(images[0] - images[1]).mean() < 8
