@@ -7,6 +7,9 @@ a process of its own. What no phone has is measured beside: torch eager, folded 
 transformers where it has the network. Ratios are against `transformers` for the three standard networks
 (patches of 2), else against torch eager: medians over rounds with their quartiles. `--networks` measures
 some again and keeps the other rows of the table.
+
+Beside it stands phone_profile.csv: where ONNX Runtime spends the time of S and of MobileNetV2, kind of
+operator by kind, on one thread, in float32 and in int8.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -43,6 +47,8 @@ PATCHES = ((2, 2, 2), (4, 4, 4), (8, 4, 2))
 SIZES = {"XXS": XXS, "XS": XS, "S": S}
 NAMES = (*(f"{size} {patches}" for size in SIZES for patches in PATCHES), "MobileNetV2", "DeiT-Ti")
 PRECISIONS = ("float32", "float16", "int8")
+PROFILED = ("S (2, 2, 2)", "MobileNetV2")
+COMMAND = "make bench ARGS=--phone"
 SAID = "measured:"  # what a process of its own prints before its rows
 
 
@@ -89,17 +95,21 @@ def timed(call: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
+def noise() -> list[np.ndarray]:
+    """Pictures to calibrate on: time does not depend on them either."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) for _ in range(2)]
+
+
 def exported(model: Classifier, folder: Path, runtimes: Sequence[str]) -> dict[str, Path]:
     """Candidate -> the file, for every precision."""
-    draw = np.random.default_rng(0)
-    noise = [draw.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) for _ in range(2)]
     makers = {"ONNX Runtime": (to_onnx, "onnx"), "ExecuTorch": (to_executorch, "pte")}
     files = {}
     for runtime in runtimes:
         make, suffix = makers[runtime]
         for precision in PRECISIONS:
             path = folder / f"{precision}.{suffix}"
-            files[f"{runtime}, {precision}"] = make(model, path, SIDE, precision, noise)
+            files[f"{runtime}, {precision}"] = make(model, path, SIDE, precision, noise())
     return files
 
 
@@ -142,6 +152,51 @@ def measure_network(name: str, options: dict) -> list[dict[str, object]]:
     return rows
 
 
+def profile_network(name: str, rounds: int) -> list[dict[str, object]]:
+    """Rows of one network in ONNX Runtime on one thread: milliseconds of every kind of operator.
+
+    A node's time is its median over the rounds; the nodes of a kind are added up.
+    """
+    model, rows = build(name), []
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in ("float32", "int8"):
+            path = to_onnx(model, Path(folder) / f"{precision}.onnx", SIDE, precision, noise())
+            seconds = nodes_timed(path, rounds)
+            count = Counter(kind for kind, _ in seconds)
+            ms: Counter[str] = Counter()
+            for (kind, _), values in seconds.items():
+                ms[kind] += 1000 * statistics.median(values)
+            about = {"network": name, "side": SIDE, "precision": precision}
+            rows += [about | {"operator": k, "count": count[k], "ms": v} for k, v in ms.most_common()]
+    return rows
+
+
+def nodes_timed(path: Path, rounds: int, warm_up: int = 5) -> dict[tuple[str, str], list[float]]:
+    """(kind of operator, name) -> seconds in each round, as ONNX Runtime's own profiler tells."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_profiling, options.profile_file_prefix = True, str(path.with_suffix(""))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for _ in range(warm_up + rounds):
+        session.run(None, {"pixels": noise()[0]})
+    seconds = defaultdict(list)
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            seconds[event["args"]["op_name"], event["name"]].append(event["dur"] / 1e6)
+    return {node: values[warm_up:] for node, values in seconds.items()}
+
+
+def in_a_process(*task: object) -> list[dict[str, object]]:
+    """The rows that another process measures: task = what to call, and its arguments."""
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1] / "tools")}
+    command = [sys.executable, __file__, json.dumps(task)]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    said = next(line for line in done.stdout.splitlines() if line.startswith(SAID))
+    return json.loads(said.removeprefix(SAID))
+
+
 def main(about: dict[str, str], arguments: Sequence[str] = ()) -> None:
     """Measure all networks, each in a process of its own, and write the table."""
     p = argparse.ArgumentParser(description=__doc__)
@@ -156,23 +211,19 @@ def main(about: dict[str, str], arguments: Sequence[str] = ()) -> None:
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     where = {"machine": f"{about['processor']}, {os.cpu_count()} cores, {versions}"}
     told = {key: getattr(options, key) for key in ("runtimes", "threads", "rounds", "compile")}
-    rows = [row for row in kept_rows(options.table) if row["network"] not in options.networks]
+    profile = options.table.with_name("phone_profile.csv")
     for name in options.networks:
-        command = [sys.executable, __file__, json.dumps([name, told])]
-        tools = str(Path(__file__).resolve().parents[1] / "tools")
-        done = subprocess.run(
-            command, env=os.environ | {"PYTHONPATH": tools}, stdout=subprocess.PIPE, text=True, check=True
-        )
-        said = next(line for line in done.stdout.splitlines() if line.startswith(SAID))
-        rows += [
-            row | where | {"command": "make bench ARGS=--phone"} for row in json.loads(said[len(SAID) :])
-        ]
-        for row in rows:
-            if row["network"] == name:
-                print(
-                    f"{name:16} {row['threads']} {row['candidate']:24} {row['ms']:8.2f} ms {row['ratio']:.2f}"
-                )
-        write(rows, options.table)  # what is measured is kept, should a later network fail
+        for row in update(options.table, name, in_a_process("measure_network", name, told), where):
+            print(f"{name:16} {row['threads']} {row['candidate']:24} {row['ms']:8.2f} ms {row['ratio']:.2f}")
+        if name in PROFILED and "ONNX Runtime" in options.runtimes:
+            update(profile, name, in_a_process("profile_network", name, options.rounds), where)
+
+
+def update(table: Path, name: str, rows: list[dict], where: dict[str, str]) -> list[dict[str, object]]:
+    """Put a network's rows in the place of its old ones at once, should a later network fail."""
+    kept = [row for row in kept_rows(table) if row["network"] != name]
+    write(kept + [row | where | {"command": COMMAND} for row in rows], table)
+    return rows
 
 
 def kept_rows(table: Path) -> list[dict[str, object]]:
@@ -195,4 +246,6 @@ def write(rows: list[dict[str, object]], table: Path) -> None:
 
 if __name__ == "__main__":
     keep_freed_pages()
-    print(SAID + json.dumps(measure_network(*json.loads(sys.argv[1]))))
+    task, *given = json.loads(sys.argv[1])
+    rows_of = {"measure_network": measure_network, "profile_network": profile_network}[task]
+    print(SAID + json.dumps(rows_of(*given)))
