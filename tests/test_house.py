@@ -233,7 +233,9 @@ def trainings() -> dict[str, list[str]]:
     runs = "mvit_lib/assets/runs"
 
     def top1(data: str, sampler: str, side: int) -> str:
-        return the_row(f"{runs}/multi_scale.csv", name=f"{data}, {sampler}", seed="0")[f"top1_{side}"]
+        found = rows_of(f"{runs}/multi_scale.csv", name=f"{data}, {sampler}")
+        assert len(found) == 3, "the README speaks of three seeds"
+        return f"{sum(float(row[f'top1_{side}']) for row in found) / 3:.1f}"
 
     def marks(unfold: str) -> list[str]:
         found = rows_of(f"{runs}/two_marks.csv", name=f"{unfold}, far apart")
@@ -248,7 +250,7 @@ def trainings() -> dict[str, list[str]]:
     digits = [top1("Sign Language Digits", sampler, 80) for sampler in ("multi-scale", "fixed")]
     zoo = [top1("PixelZoo", sampler, 128) for sampler in ("multi-scale", "fixed")]
     return {
-        "multi-scale: top-1": ["80", digits[0], "128", digits[1], "128", *zoo, "0"],
+        "multi-scale: top-1": ["80", digits[0], "128", digits[1], "128", "12", *zoo],
         "a wrong unfold": ["2", "2", *marks("2×2 patches"), *marks("bands")],
         "TrashNet": [mean(start) for start in ("scratch", "sign-digits-xxs", "pixelzoo-xxs")],
     }
