@@ -37,7 +37,7 @@ def came_from(move: "Callable", shape: tuple[int, ...], place: tuple[int, ...]) 
 
 def unfold(x: torch.Tensor, patch: tuple[int, int]) -> torch.Tensor:
     # Only a permute can bring pixels together that lie apart; the split before it makes the axes to permute.
-    # Places (ph, pw) come first, patches (nH, nW) next: each list is one place in all patches.
+    # Places (ph, pw) come first, patches (nH, nW) next: each sequence is one place in all patches.
     # D goes last, so that the numbers of one pixel stay side by side as one token.
     B, D, H, W = x.shape
     ph, pw = patch

@@ -129,7 +129,7 @@ def test_offsets_find_every_element_on_its_line(shape, random):
 def test_named_rows_and_columns_stand_beside_their_numbers():
     x = torch.arange(16).reshape(4, 4)
     tokens = unfold_patches(x[None, None], (2, 2))
-    fig, _ = fig_provenance(x, {"unfold": tokens}, (2, 2), axes={"unfold": ("p", "t")})
+    fig, _ = fig_provenance(x, {"unfold": tokens}, (2, 2), axes=("p", "t"))
     (ax,) = fig.axes
     at = {text.get_text(): text.get_position() for text in ax.texts if "=" in text.get_text()}
     assert len(at) == 8

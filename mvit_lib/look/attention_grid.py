@@ -77,7 +77,7 @@ def plot_attention(
             _draw(ax, photo, seen, scale, (y, x))
             if not common_scale:
                 _bar(fig, scale, [ax], "bottom")
-        name = row if isinstance(row, int) else f"{row[0]}, {row[1]}"
+        name = row if isinstance(row, int) else f"{row[0]}/{row[1]}"
         line[0].set_ylabel(f"layer {name}" if isinstance(row, int) else name, fontsize=9)
     for head, ax in zip(heads, axes[0], strict=True):
         ax.set_title(head if isinstance(head, str) else f"head {head}", fontsize=10)
@@ -89,12 +89,12 @@ def plot_attention(
 def blend(photo: np.ndarray, weights: Tensor, scale: Normalize) -> np.ndarray:
     """The photo under the colours of the weights [H, W]: float [H, W, 3] in [0, 1].
 
-    As in the explorer, small weights cover the photo less.
+    Small weights cover the photo less, and a weight of 0 leaves it bare.
     """
     u = np.clip(scale(weights.float().cpu().numpy()).filled(0), 0, 1)  # [H, W]
     colours = plt.get_cmap(SEQUENTIAL)(u)[..., :3]  # [H, W, 3]
-    cover = 0.85 * (110 + 145 * u[..., None]) / 255  # [H, W, 1]
-    return cover * colours + (1 - cover) * photo / 255
+    cover = 0.85 * np.sqrt(u[..., None])  # [H, W, 1]
+    return np.clip(cover * colours + (1 - cover) * photo / 255, 0, 1)  # float32 may pass 1 by a hair
 
 
 def blended_colours() -> ListedColormap:

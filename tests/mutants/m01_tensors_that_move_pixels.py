@@ -354,7 +354,7 @@ MUTANTS = {
         merges_before_moving_d: "That cuts through the tokens",
         patches_before_places: "Did you put patches before places",
         unfold_splits_the_wrong_way: "Did you split H into (ph, nH)",
-        patches_as_lists: "a list is a place",
+        patches_as_lists: "a sequence is a place",
         channels_before_tokens: "The D numbers of a token stand last",
         tokens_of_vit: "what ViT wants",
         views_the_permuted: "view cannot merge axes",

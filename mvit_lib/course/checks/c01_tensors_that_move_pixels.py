@@ -38,7 +38,7 @@ SPLIT = "Did you split H into (ph, nH)? The row inside a patch runs faster: H sp
 
 UNFOLD_MISTAKES = {
     RESHAPED: "bcirjs bcirjs",
-    "Did you reshape without splitting H and W? A list is now a band of the map's rows.": "bcirjs birjsc",
+    "Did you reshape without splitting H and W? A sequence is now a band of the map's rows.": "bcirjs birjsc",
     IN_PATCH: "bcirjs bsrijc",
     "Did you count the patches column by column? t counts them row by row: t = i·nW + j.": "bcirjs brsjic",
     "Did you merge while D stood before the patches? That cuts through the tokens.": "bcirjs brscij",
@@ -46,7 +46,7 @@ UNFOLD_MISTAKES = {
     SPLIT: "bcrisj brsijc",
 }
 UNFOLD_SHAPES = {
-    "b ij rs c": "Patches come first there: a list is a place, and it has a token from each patch.",
+    "b ij rs c": "Patches come first there: a sequence is a place, and it has a token from each patch.",
     "b rs c ij": "The D numbers of a token stand last: move the channels behind the patches.",
     "b ij rsc": "That is whole patches as tokens, what ViT wants. Keep place and channel apart.",
     "b r s i j c": "You moved the axes: now merge (ph, pw) into P and (nH, nW) into N.",
@@ -56,7 +56,7 @@ GRID = "Did you read size as (W, H), or take √N patches per row? nH = H/ph and
 FOLD_MISTAKES = {
     RESHAPED: "brsijc brsijc",
     "Did you use unfold's own permute? Going back every axis needs its old place again.": "brsijc bicsjr",
-    "Did you move D to the front and reshape? Each list lands in a band of rows.": "brsijc bcrsij",
+    "Did you move D to the front and reshape? Each sequence lands in a band of rows.": "brsijc bcrsij",
     "Did you write patch after patch? In H the axes stand (nH, ph), in W (nW, pw).": "brsijc bcijrs",
     IN_PATCH: "bsrijc bcirjs",
     "Did you split N into (nW, nH)? The patches were counted row by row: (nH, nW).": "brsjic bcirjs",

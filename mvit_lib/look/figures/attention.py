@@ -88,18 +88,18 @@ def fig_heads(
 def fig_saturation(
     widths: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256), keys: int = 64, queries: int = 500
 ) -> tuple[Figure, dict[str, Tensor]]:
-    """What softmax makes of dot products of random vectors, with and without the division by √D.
+    """What softmax makes of dot products of random vectors, with and without the division by √d.
 
     data: for "plain" and "divided" the mean largest weight, and for "plain answer" and "divided answer"
     the mean over queries of Σ A(1 − A), how much the weights still answer to their scores; all [widths].
     """
     generator = torch.Generator().manual_seed(0)
     rows: dict[str, list[Tensor]] = {"plain": [], "divided": [], "plain answer": [], "divided answer": []}
-    for D in widths:
-        q = torch.randn(queries, D, generator=generator)
-        k = torch.randn(queries, keys, D, generator=generator)
+    for d in widths:
+        q = torch.randn(queries, d, generator=generator)
+        k = torch.randn(queries, keys, d, generator=generator)
         scores = (k @ q[:, :, None])[:, :, 0]  # [queries, keys]
-        for name, scaled in (("plain", scores), ("divided", scores / D**0.5)):
+        for name, scaled in (("plain", scores), ("divided", scores / d**0.5)):
             weights = torch.softmax(scaled, dim=-1)
             rows[name].append(weights.amax(-1).mean())
             rows[f"{name} answer"].append((weights * (1 - weights)).sum(-1).mean())
@@ -113,11 +113,11 @@ def fig_saturation(
         ax.plot(widths, data["plain" + suffix], "o-", color=ACCENT, ms=4)
         ax.plot(widths, data["divided" + suffix], "s-", color=BLUE, ms=4)
         ax.text(widths[-1], high, "q·k", ha="right", color=ACCENT, fontsize=11)
-        ax.text(widths[-1], low, "q·k / √D", ha="right", color=BLUE, fontsize=11)
+        ax.text(widths[-1], low, "q·k / √d", ha="right", color=BLUE, fontsize=11)
         ax.set_xscale("log", base=2)
-        ax.set_xticks(widths, [str(D) for D in widths])
+        ax.set_xticks(widths, [str(d) for d in widths])
         ax.set_ylim(0, 1.05)
-        ax.set_xlabel("width D")
+        ax.set_xlabel("width d")
         ax.set_title(title)
     return fig, data
 

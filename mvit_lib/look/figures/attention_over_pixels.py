@@ -1,4 +1,4 @@
-"""Pictures of notebook 10: from a raw tensor to what a pixel looks at, and whether the picture is true."""
+"""Pictures of notebook 10: from a raw tensor to what a pixel hears, and whether the picture is true."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -123,7 +123,7 @@ def fig_row_to_picture(
 def fig_four_places(
     maps: Sequence[AttentionMap], image: Tensor, y: int, x: int, layer: int | tuple[str, int]
 ) -> tuple[Figure, dict[str, Tensor]]:
-    """What the four pixels of one patch look at, the patch of pixel (y, x), and the four folded into one.
+    """What the four pixels of one patch hear, the patch of pixel (y, x), and the four folded into one.
 
     In the fifth picture every pixel of the map has the weight that its own place's query gives it.
     data: "weights" [P, nH, nW]; "folded" [H', W'] of the map; "distances" [P, P], half the sum of the
@@ -226,7 +226,7 @@ def fig_evenness(
         last = list(data[network].values())[-1][1]
         ax.text(len(layers) - 0.62, 100 * last, network, color=colour, va="center", fontsize=10)
     names = next(iter(shares.values()))
-    ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    ax.set_xticks(range(len(names)), list(names))
     ax.set_xlim(-0.5, len(names) + 0.25)
     ax.set_ylabel("entropy, % of its maximum")
     ax.hlines(100, -0.5, len(names) - 0.7, color=INK, lw=0.8, ls=":")
@@ -239,21 +239,20 @@ def fig_rollouts(
     """A line for each image: the photo, then its shares [H, W], one column after the other.
 
     A column whose name holds "÷" shows ratios on a logarithmic scale from 1/most to most, white at 1;
-    any other shows shares in units of their mean, from 0 to most, or to most/2 if that is enough. A column
-    may hold fewer pictures than there are images. What is the same everywhere, within a hundredth, says so.
+    any other shows shares in units of their mean, from 0 to most, or to most/2 if that is enough.
     data: column -> what is drawn, [H, W] each.
     """
-    width = 7.6 / (len(columns) + 1)
+    width = min(7.6 / (len(columns) + 1), 1.9)
     fig, axes = plt.subplots(
         len(images) + 1,
         len(columns) + 1,
-        figsize=(8, width * len(images) + 0.9),
+        figsize=(width * (len(columns) + 1) + 0.4, width * len(images) + 0.9),
         squeeze=False,
         layout="constrained",
         height_ratios=[1] * len(images) + [0.06],
     )
     bare(axes[-1, 0])
-    for image, ax in zip(images, axes[:, 0], strict=False):
+    for image, ax in zip(images, axes[:-1, 0], strict=True):
         bare(ax).imshow(to_pil(image))
     drawn: dict[str, list[Tensor]] = {}
     for (name, pictures), line in zip(columns.items(), axes.T[1:], strict=True):
@@ -262,12 +261,8 @@ def fig_rollouts(
         top = max(v.max().item() for v in drawn[name])
         high = most if is_ratio or top > most / 2 else most / 2
         norm = LogNorm(1 / most, most, clip=True) if is_ratio else Normalize(0, high, clip=True)
-        for ax in line[:-1]:
-            bare(ax)
-        for values, ax in zip(drawn[name], line, strict=False):
-            ax.imshow(values.numpy(), norm=norm, cmap=DIVERGING if is_ratio else SEQUENTIAL)
-            if (values - 1).abs().max() < 0.01:
-                ax.text(0.5, 0.5, "1.00×\neverywhere", transform=ax.transAxes, ha="center", va="center")
+        for values, ax in zip(drawn[name], line[:-1], strict=True):
+            bare(ax).imshow(values.numpy(), norm=norm, cmap=DIVERGING if is_ratio else SEQUENTIAL)
         line[0].set_title(name.replace(" ÷", "\n÷"), fontsize=9.5)
         _share_bar(fig, line[-1], norm, is_ratio, is_clipped=top > high)
     return fig, drawn
@@ -356,7 +351,7 @@ def fig_distances(
         ax.plot(range(len(values)), values, "o-", color=CURVE_COLOURS[k], lw=2)
         ax.text(len(values) - 0.8, values[-1], pair, color=CURVE_COLOURS[k], va="center", fontsize=10)
     names = next(iter(found.values()))
-    ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    ax.set_xticks(range(len(names)), list(names))
     ax.set_xlim(-0.3, len(names) + 0.8)
     ax.set_ylim(0, 1)
     ax.set_ylabel("distance of two rows")

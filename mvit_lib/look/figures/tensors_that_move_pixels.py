@@ -188,15 +188,16 @@ def fig_provenance(
     *,
     name: str = "x",
     rings: Collection[int] = (),
-    axes: Mapping[str, tuple[str, str]] | None = None,
+    axes: Mapping[str, tuple[str, str]] | tuple[str, str] | None = None,
 ) -> tuple[Figure, dict[str, Tensor]]:
     """A numbered tensor and what moves made of it: each cell keeps the colour of the cell it came from.
 
     source: any shape with at most four axes longer than 1, every element a different number; the last
     two axes are drawn as tables, one further axis goes right, another down. moved: title -> tensor made
     from the source. patch = (ph, pw) colours by the place inside the patches of the source's last two
-    axes. rings: numbers to ring wherever they stand. axes: title -> names for the rows and columns of
-    that table. A number that the source does not hold (a padding zero) gets an empty cell.
+    axes. rings: numbers to ring wherever they stand. axes: names for the rows and columns of every table
+    made, or title -> names for that one. A number that the source does not hold (a padding zero) gets an
+    empty cell.
     data: for every title the flat index in the source of each element, -1 for those from nowhere.
     Raises: ValueError if two elements of the source are equal, or a tensor has too many axes.
     """
@@ -204,9 +205,10 @@ def fig_provenance(
     data = {title: origins(source, tensor) for title, tensor in moved.items()}
     panels = [_panel(name, source, origins(source, source), colour, patch)]
     panels += [_panel(title, tensor, data[title], colour) for title, tensor in moved.items()]
+    names = dict.fromkeys(moved, axes) if isinstance(axes, tuple) else axes or {}
     for panel in panels:
-        if panel.title in (axes or {}):
-            _name_rows_and_columns(panel, axes[panel.title])
+        if panel.title in names:
+            _name_rows_and_columns(panel, names[panel.title])
     return _page(panels, {f"{number:g}" for number in rings}), data
 
 
