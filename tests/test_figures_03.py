@@ -34,22 +34,6 @@ def test_rows_of_the_table_are_the_marked_patches():
         assert torch.equal(torch.as_tensor(strip.images[0].get_array()), data["rows"][n : n + 1])
 
 
-def test_bars_of_the_shuffled_photo_are_coloured_where_they_differ():
-    numbers = torch.tensor([[1.0, -2.0, 3.0, 0.5], [1.0, 2.0, 3.0, 0.6]])
-    answers = {"same": numbers[:1].expand(2, -1), "other": numbers}
-    fig, data = figures.fig_shuffled(torch.rand(2, 3, 8, 8), answers, shown=3)
-    assert torch.equal(data["other"], numbers[:, :3])
-    heights, colours = {}, {}
-    for i, ax in enumerate(fig.axes):
-        heights[i] = [bar.get_height() for bar in ax.patches]
-        colours[i] = [to_hex(bar.get_facecolor()) == ACCENT for bar in ax.patches]
-    # Axes go row by row: photo, same, other; photo, same, other.
-    assert heights[1] == heights[4] == [1, -2, 3]
-    assert heights[5] == [1, 2, 3]
-    assert colours[5] == [False, True, False]
-    assert not any(colours[1] + colours[2] + colours[4])
-
-
 @pytest.mark.parametrize(("dim", "ratio", "patch"), [(24, 4, 8), (32, 2, 4)])
 def test_the_crossing_lines_are_what_the_counter_counts(dim, ratio, patch):
     """Against PyTorch's counter on a real layer, with the class token's share left out by using D = dim."""

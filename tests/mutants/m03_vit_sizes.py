@@ -339,7 +339,7 @@ MUTANTS = {
     "03.5": {
         reshapes_to_channels_first: "Did you reshape to [1, D, nH, nW] and back",
         reshapes_back: "Did you reshape back without moving D",
-        stretches_the_list: "Did you stretch the list of tokens",
+        stretches_the_list: "Did you stretch the sequence of tokens",
         stretches_the_class_token_too: "Did you stretch the class token's position along",
         nearest: "interpolate's default mode is 'nearest'",
         corners_aligned: "Did you set align_corners=True",

@@ -274,7 +274,7 @@ POSITION_SUSPECTS = {
     "Did you reshape to [1, D, nH, nW] and back? That cuts through the vectors: permute, both "
     "times.": _by_reshape,
     "Did you reshape back without moving D to the end first?": _forgets_to_turn_back,
-    "Did you stretch the list of tokens? Neighbours above and below are lost: make it a grid first.": (
+    "Did you stretch the sequence of tokens? Neighbours above and below are lost: make it a grid first.": (
         _as_a_line
     ),
     "Did you stretch the class token's position along with the others? It is kept as it "

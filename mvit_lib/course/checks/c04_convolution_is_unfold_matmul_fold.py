@@ -30,15 +30,14 @@ def is_sound(function: Function, *arguments: Any) -> None:
 
 def starts_from_zeros(function: Function, *arguments: Any) -> None:
     """Memory that the function did not fill shows: what torch.empty gives holds NaN meanwhile."""
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # not torch.use_deterministic_algorithms: its first call imports the compiler and sympy, 800 modules,
+    # while the learner's time runs
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
     try:
         result = function(*arguments)
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_deterministic_debug_mode(before)
     if isinstance(result, Tensor) and result.is_floating_point() and result.isnan().any():
         raise Wrong(
             "your result holds whatever stood in memory before: torch.empty fills nothing in. "

@@ -1,4 +1,4 @@
-"""Pictures of notebook 03: patches as rows, shuffled photos, the crossing, what training gave."""
+"""Pictures of notebook 03: patches as rows, the crossing, what training gave."""
 
 from collections.abc import Mapping, Sequence
 
@@ -65,34 +65,6 @@ def fig_patches(
             strip.set_title(f"{len(marked)} rows of [N, P·C] = [{len(rows)}, {rows.shape[1]}]")
     strip.set_xlabel("one row: pixel after pixel, each red, green, blue", fontsize=9)
     return fig, {"rows": rows, "corners": corners}
-
-
-def fig_shuffled(
-    photos: Tensor, answers: Mapping[str, Tensor], shown: int = 12
-) -> tuple[Figure, dict[str, Tensor]]:
-    """A photo and its shuffled twin, one below the other, with the first numbers that come out for each.
-
-    photos [2, 3, H, W]; answers: title -> numbers [2, D], a row per photo.
-    data: for each title the numbers drawn, [2, shown].
-    """
-    drawn = {title: numbers[:, :shown].detach() for title, numbers in answers.items()}
-    fig, axes = plt.subplots(
-        2, 1 + len(drawn), figsize=(8, 3.7), gridspec_kw={"width_ratios": (1, *[1.4] * len(drawn))}
-    )
-    fig.subplots_adjust(left=0.01, right=0.99, top=0.91, bottom=0.03, wspace=0.12, hspace=0.12)
-    for ax, photo in zip(axes[:, 0], photos, strict=True):
-        bare(ax).imshow(_as_picture(photo))
-    for column, (title, numbers) in enumerate(drawn.items(), start=1):
-        reach = 1.15 * numbers.abs().max().item()
-        axes[0, column].set_title(title)
-        for ax, row in zip(axes[:, column], numbers, strict=True):
-            same = torch.isclose(row, numbers[0], atol=1e-4).tolist()
-            bare(ax).bar(
-                range(len(row)), row.tolist(), color=[LINEAR if s else ACCENT for s in same], width=0.75
-            )
-            ax.axhline(0, color=INK, lw=0.8)
-            ax.set_ylim(-reach, reach)
-    return fig, drawn
 
 
 def fig_crossing(
