@@ -3,7 +3,7 @@
 Writes mvit_lib/assets/tables/phone_latency.csv: XXS, XS and S with patches of (2, 2, 2), (4, 4, 4) and
 (8, 4, 2), MobileNetV2 and DeiT-Ti, one picture of 256 × 256 at a time, with one thread and with two. A
 network's candidates run in turns in one process, so that a busy minute spoils all alike; every network has
-a process of its own. What no phone has is measured beside: torch eager, folded and compiled, and
+a process of its own. What no phone has is measured beside: torch eager, fused and compiled, and
 transformers where it has the network. Ratios are against `transformers` for the three standard networks
 (patches of 2), else against torch eager: medians over rounds with their quartiles. `--networks` measures
 some again and keeps the other rows of the table.
@@ -119,11 +119,11 @@ def candidates(
     """What is timed; the first is what the others are divided by."""
     x = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     pixels = to_pixels(x[0])
-    theirs, folded = peer(name), model.fuse()
+    theirs, fused = peer(name), model.fuse()
     calls = {} if theirs is None else {"transformers": in_torch(theirs, x)}
-    calls |= {"torch eager": in_torch(model, x), "torch folded": in_torch(folded, x)}
+    calls |= {"torch eager": in_torch(model, x), "torch fused": in_torch(fused, x)}
     if with_compile:
-        calls["torch.compile"] = in_torch(torch.compile(folded, options={"freezing": True}), x)
+        calls["torch.compile"] = in_torch(torch.compile(fused, options={"freezing": True}), x)
     for candidate, path in files.items():
         run = load_exported(path, threads)
         calls[candidate] = lambda run=run: run(pixels)

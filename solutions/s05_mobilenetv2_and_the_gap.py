@@ -36,9 +36,9 @@ def depthwise_convolution(x: torch.Tensor, weight: torch.Tensor, stride: int) ->
 def inverted_residual(
     x: torch.Tensor, expand: torch.Tensor, depthwise: torch.Tensor, project: torch.Tensor, stride: int
 ) -> torch.Tensor:
-    # Widen, so that the activation has room to cut without losing what the narrow map knows.
+    # Expand, so that the activation has room to cut without losing what the narrow map knows.
     # The depthwise convolution alone looks around; only here a stride makes sense.
-    # Narrow without an activation: in few channels it would cut away what is needed.
+    # Project without an activation: in few channels it would cut away what is needed.
     # The rule asks for stride and widths, not for shapes: a 1 × 1 map keeps its shape under stride 2.
     y = F.silu(F.conv2d(x, expand))  # [B, hidden, H, W]
     y = F.silu(F.conv2d(y, depthwise, stride=stride, padding=1, groups=len(depthwise)))

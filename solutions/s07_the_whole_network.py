@@ -21,13 +21,13 @@ def configuration(name: str) -> MobileViTConfig:
 
 def inverted_residual_parameters(C_in: int, C_out: int, t: int) -> int:
     # No convolution has a bias: the BatchNorm behind it adds a β of its own, one per channel.
-    # The depthwise kernel reads one channel each, so it has 9·h weights and not 9·h².
+    # The depthwise kernel reads one channel each, so it has 9·C_mid weights and not 9·C_mid².
     # Adding the input back, where the shapes allow it, owns nothing.
-    h = t * C_in
-    widen = C_in * h + 2 * h
-    depthwise = 9 * h + 2 * h
-    narrow = h * C_out + 2 * C_out
-    return widen + depthwise + narrow
+    C_mid = t * C_in
+    expand = C_in * C_mid + 2 * C_mid
+    depthwise = 9 * C_mid + 2 * C_mid
+    project = C_mid * C_out + 2 * C_out
+    return expand + depthwise + project
 
 
 def block_parameters(C: int, D: int, L: int) -> int:

@@ -60,17 +60,17 @@ def test_the_schedule_is_the_closed_form():
     assert list(curve) == pytest.approx([1000 * rate for rate in data["whole"][1]])
 
 
-@pytest.mark.parametrize(("K", "eps"), [(10, 0.1), (4, 0.3), (10, 0.0)])
-def test_the_smoothed_loss_is_torchs_and_least_where_the_formula_says(K, eps):
-    _, data = figures.fig_smoothing(K, (eps,))
-    gap, loss = data[eps]
+@pytest.mark.parametrize(("K", "s"), [(10, 0.1), (4, 0.3), (10, 0.0)])
+def test_the_smoothed_loss_is_torchs_and_least_where_the_formula_says(K, s):
+    _, data = figures.fig_smoothing(K, (s,))
+    gap, loss = data[s]
     logits = torch.zeros(len(gap), K, dtype=torch.float64)
     logits[:, 1] = gap
     target = torch.ones(len(gap), dtype=torch.int64)
-    expected = F.cross_entropy(logits, target, label_smoothing=eps, reduction="none")
+    expected = F.cross_entropy(logits, target, label_smoothing=s, reduction="none")
     torch.testing.assert_close(loss, expected)
-    best = figures.best_gap(eps, K)
-    if eps:
+    best = figures.best_gap(s, K)
+    if s:
         assert gap[loss.argmin()].item() == pytest.approx(best, abs=0.006)
     else:
         assert best == math.inf and loss.argmin() == len(loss) - 1
@@ -153,26 +153,12 @@ def test_names_beside_the_lines_do_not_overlap():
     assert placed == {"a": 50, "b": 56, "c": 80}
 
 
-def test_gains_point_from_basic_to_advanced():
-    fig, data = figures.fig_augmentation_gain(recorded(2))
-    assert len(data) == 6
-    assert data["PixelZoo", "ViT"] == {
-        "basic": [made_up(1, "ViT", s) for s in (0, 1)],
-        "advanced": [made_up(2, "ViT", s) for s in (0, 1)],
-    }
-    assert list(data["Sign Language Digits", "ViT"]) == ["basic"]
-    arrows = [text for text in fig.axes[0].texts if getattr(text, "arrow_patch", None) is not None]
-    assert len(arrows) == 3  # one for each network on PixelZoo, where both are recorded
-    assert all(arrow.xy[1] - arrow.xyann[1] == pytest.approx(10) for arrow in arrows)
-
-
-@pytest.mark.parametrize("figure", [figures.fig_data_size, figures.fig_augmentation_gain])
-def test_without_a_row_the_picture_says_so(figure):
-    fig, data = figure([])
+def test_without_a_row_the_picture_says_so():
+    fig, data = figures.fig_data_size([])
     assert data == {} and texts(fig.axes[0]) == ["no training is recorded yet"]
 
 
-@pytest.mark.parametrize("figure", [figures.fig_data_size, figures.fig_augmentation_gain])
-def test_some_rows_are_enough_to_draw(figure):
-    _, data = figure(recorded(1, ("ViT",))[:3])
-    assert data
+def test_some_rows_are_enough_to_draw():
+    fig, data = figures.fig_data_size(recorded(1, ("ViT",))[:3])
+    assert data == {"ViT": {10: [made_up(0, "ViT", 0)], 100: [made_up(1, "ViT", 0)]}}
+    assert texts(fig.axes[0]) == ["ViT"]

@@ -216,7 +216,7 @@ def asks_the_matmul(x, weight, stride):
 
 
 def three_steps(x, expand, depthwise, project, stride, *, acts=(F.silu, F.silu, None), strides=None):
-    """Widen, filter, narrow: what the block does before the residual."""
+    """Expand, depthwise, project: what the block does before the residual."""
     first, second, third = strides or (1, stride, 1)
     y = F.conv2d(x, expand, stride=first)
     y = acts[0](y) if acts[0] else y
@@ -377,7 +377,7 @@ MUTANTS = {
         activates_the_end: "Is there an activation after the last 1 × 1?",
         activates_the_sum: "Is there an activation after the sum?",
         forgets_the_second_activation: "Is the activation after the depthwise convolution missing?",
-        forgets_the_first_activation: "Is the activation after the widening 1 × 1 missing?",
+        forgets_the_first_activation: "Is the activation after `expand` missing?",
         uses_relu: "Is it ReLU?",
         uses_relu6: "Is it ReLU6, as in MobileNetV2 itself?",
         adds_only_where_it_widens: "Did you forget to add x?",

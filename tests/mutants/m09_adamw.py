@@ -144,7 +144,7 @@ MUTANTS = {
         second_beta_of_the_recipe: "Is that 0.999",
         no_decay: "The decay is missing",
         decay_without_rate: "without the learning rate",
-        growing: "The weight grows by its decay",
+        growing: "The parameter grows by its decay",
         gradient_added_whole: "Did you add g whole",
         betas_exchanged: "Are the two βs exchanged",
         shares_exchanged: "β and 1 − β are exchanged",

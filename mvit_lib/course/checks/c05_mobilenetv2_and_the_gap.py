@@ -55,9 +55,9 @@ COST_CASES = ((4, 6, 3, 1, (6, 8)), (5, 3, 5, 1, (4, 7)), (4, 6, 3, 2, (6, 8)), 
 ROUND_UP = "`/` gives a float.\n      Here the size is rounded up: -(-H // stride), since `//` rounds down."
 COST_NAMES = (
     "full: weights",
-    "full: multiplications",
+    "full: MACs",
     "separable: weights",
-    "separable: multiplications",
+    "separable: MACs",
 )
 
 
@@ -96,7 +96,7 @@ def _with_biases(C: int, out: int, K: int, stride: int, size: tuple[int, int]) -
 COST_SUSPECTS = {
     "Do you count biases? Here the convolutions have none.": _with_biases,
     "Does your 1 × 1 run on the large map? The stride is in the depthwise one, before it.": _large_map,
-    "Are the numbers in another order? Full: weights, multiplications; then separable: the same two.": (
+    "Are the numbers in another order? Full: weights, MACs; then separable: the same two.": (
         lambda *case: tuple(costs(*case)[i] for i in (0, 2, 1, 3))
     ),
     "Did you forget the 1 × 1 convolution behind the depthwise one?": _costs(lambda C, out, K: K * K * C),
@@ -266,9 +266,7 @@ BLOCK_SUSPECTS = {
     "Is the activation after the depthwise convolution missing?": (
         _mistaken(activations=(F.silu, lambda y: y, lambda y: y))
     ),
-    "Is the activation after the widening 1 × 1 missing?": (
-        _mistaken(activations=(lambda y: y, F.silu, lambda y: y))
-    ),
+    "Is the activation after `expand` missing?": (_mistaken(activations=(lambda y: y, F.silu, lambda y: y))),
     "Is it ReLU? Here the activation is F.silu.": _mistaken(activations=(F.relu, F.relu, lambda y: y)),
     "Is it ReLU6, as in MobileNetV2 itself? Here the activation is F.silu, as in MobileViT.": (
         _mistaken(activations=(F.relu6, F.relu6, lambda y: y))

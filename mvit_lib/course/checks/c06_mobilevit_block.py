@@ -291,7 +291,7 @@ TOO_MANY = (
 EXERCISES = {
     "06.1": Exercise(
         checker=check_exchange,
-        notice="One layer, P sequences: the places share their weights and never meet.",
+        notice="One layer, P sequences: the places share its parameters and never meet.",
         hints=(
             "Cut H into nH · ph and W into nW · pw: six axes (01). The layer takes three. Which of the six\n"
             "tell the sequences apart, so that a sequence is: one image, one place, N tokens?",

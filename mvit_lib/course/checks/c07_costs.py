@@ -33,32 +33,30 @@ INVERTED_MISTAKES = {
     ),
     "Did you forget the BatchNorm behind the last convolution?": _with(lambda i, o, h: -2 * o),
     "Did you forget the BatchNorm behind the depthwise convolution?": _with(lambda i, o, h: -2 * h),
-    "Did you give the first BatchNorm C_in channels? It stands behind the convolution: h.": _with(
+    "Did you give the first BatchNorm C_in channels? It stands behind the convolution: C_mid.": _with(
         lambda i, o, h: 2 * i - 2 * h
     ),
-    "Did you give the last BatchNorm h channels? It stands behind the convolution: C_out.": _with(
+    "Did you give the last BatchNorm C_mid channels? It stands behind the convolution: C_out.": _with(
         lambda i, o, h: 2 * h - 2 * o
     ),
-    "Does every channel of the depthwise convolution read all h channels? Each reads only its own.": _with(
+    "Does every channel of the depthwise convolution read all C_mid? Each reads only its own.": _with(
         lambda i, o, h: 9 * h * h - 9 * h
     ),
     "Did you forget the depthwise convolution?": _with(lambda i, o, h: -9 * h),
     "Did you forget the depthwise convolution and its BatchNorm?": _with(lambda i, o, h: -11 * h),
     "Is the depthwise kernel 1 × 1? It is 3 × 3.": _with(lambda i, o, h: -8 * h),
     "Has the depthwise kernel 3 weights? 3 × 3 are nine.": _with(lambda i, o, h: -6 * h),
-    "Did you forget the convolution that widens?": _with(lambda i, o, h: -i * h),
-    "Did you forget the convolution that widens, and its BatchNorm?": _with(lambda i, o, h: -(i + 2) * h),
-    "Did you forget the convolution that narrows?": _with(lambda i, o, h: -o * h),
-    "Did you forget the convolution that narrows, and its BatchNorm?": _with(
-        lambda i, o, h: -(o * h + 2 * o)
-    ),
+    "Did you forget `expand`?": _with(lambda i, o, h: -i * h),
+    "Did you forget `expand` and its BatchNorm?": _with(lambda i, o, h: -(i + 2) * h),
+    "Did you forget `project`?": _with(lambda i, o, h: -o * h),
+    "Did you forget `project` and its BatchNorm?": _with(lambda i, o, h: -(o * h + 2 * o)),
     "Have the convolutions biases? They have none: the BatchNorm behind each has a β.": _with(
         lambda i, o, h: 2 * h + o
     ),
-    "Did you take h = t·C_out? The block widens what comes in: h = t·C_in.": lambda i, o, t: (
+    "Did you take C_mid = t·C_out? An MV2 expands what comes in: C_mid = t·C_in.": lambda i, o, t: (
         i * t * o + 13 * t * o + t * o * o + 2 * o
     ),
-    "Did you leave out t? The block works on h = t·C_in channels.": lambda i, o, t: _inverted_residual(
+    "Did you leave out t? An MV2 works on C_mid = t·C_in channels.": lambda i, o, t: _inverted_residual(
         i, o, 1
     ),
     "Did you take t = 4 for granted?": lambda i, o, t: _inverted_residual(i, o, 4),
@@ -281,14 +279,14 @@ def check_attention_macs(attention_macs: Callable) -> None:
 EXERCISES = {
     "07.2": Exercise(
         checker=check_inverted_residual,
-        notice="The 3 × 3 kernels own 9·h, few beside the h·(C_in + C_out) of the two 1 × 1.",
+        notice="The 3 × 3 kernels own 9·C_mid, few beside the C_mid·(C_in + C_out) of the two 1 × 1.",
         hints=(
             "Three convolutions, each with its own BatchNorm, no biases. Write down for each how many\n"
             "channels come in, how many go out, and how many weights lie between.",
-            "Widen: C_in → h by 1 × 1. Filter: h → h by 3 × 3, depthwise, so one kernel per channel.\n"
-            "Narrow: h → C_out by 1 × 1. A BatchNorm owns two numbers per channel that it gets.",
-            "h = t * C_in\nwiden = ... + 2 * h\ndepthwise = ... + 2 * h\nnarrow = ... + ...\n"
-            "return widen + depthwise + narrow",
+            "expand: C_in → C_mid by 1 × 1. depthwise: C_mid → C_mid by 3 × 3, one kernel per channel.\n"
+            "project: C_mid → C_out by 1 × 1. A BatchNorm owns two numbers per channel that it gets.",
+            "C_mid = t * C_in\nexpand = ... + 2 * C_mid\ndepthwise = ... + 2 * C_mid\n"
+            "project = ... + ...\nreturn expand + depthwise + project",
         ),
         solution=("s07_the_whole_network.py", "inverted_residual_parameters"),
         forbidden=("mvit_lib", "numel", "parameters"),

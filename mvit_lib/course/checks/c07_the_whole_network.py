@@ -20,8 +20,8 @@ ENTRIES = {
     "depths": ("layer_3", "layer_4", "layer_5"),
 }
 RULES = {
-    "expansion": "the inverted residuals widen by 4, in XXS by 2",
-    "dropout": "it is 0.1, in XXS 0.05",
+    "expansion": "the MV2 expand by 4, in XXS by 2",
+    "dropout": "that of the transformers is 0.1, in XXS 0.05",
     "kernel_size": "all kernels are 3 × 3",
     "num_heads": "there are four heads",
     "mlp_ratio": "the MLP is twice as wide as D",

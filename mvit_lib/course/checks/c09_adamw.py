@@ -32,7 +32,7 @@ def _corrected(m: Tensor, v: Tensor, t: int, betas: tuple) -> tuple[Tensor, Tens
 def _variant(
     *, renewed: bool = True, is_corrected: bool = True, ahead: int = 0, under: Function | None = None
 ) -> Function:
-    """The weight after an update with another order, correction, count or denominator under(v, eps)."""
+    """The parameter after an update with another order, correction, count or denominator under(v, eps)."""
 
     def call(*arguments: Any) -> Tensor:
         w, _, m, v, t, lr, betas, eps, decay = arguments
@@ -57,7 +57,7 @@ def _with_decay(other: Callable[[float, float], float]) -> Function:
 
 
 def _decay_last(*arguments: Any) -> Tensor:
-    """The decay of the weight that has moved already."""
+    """The decay of the parameter that has moved already."""
     *rest, decay = arguments
     return adamw(*rest, 0)[0] * (1 - arguments[5] * decay)
 
@@ -68,20 +68,18 @@ WEIGHT_SUSPECTS = {
     ),
     "Is t one too large? The first update is t = 1.": _variant(ahead=1),
     "Do you move by the m and v of before? First renew them with g, then move.": _variant(renewed=False),
-    "Does the decay go into the gradient? There √v̂ divides it away again. Take it off the weight itself.": (
+    "Does the decay go into the gradient? There √v̂ divides it away again. Take it off w itself.": (
         lambda w, g, m, v, t, lr, b, e, d: adamw(w, g + d * w, m, v, t, lr, b, e, 0)[0]
     ),
     "Is ε inside the root? It is added to the root.": _variant(under=lambda v, eps: (v + eps).sqrt()),
     "Is the root missing? The step is divided by √v̂ + ε.": _variant(under=lambda v, eps: v + eps),
-    "The decay is missing: λ times the weight goes off, times the learning rate.": _with_decay(
-        lambda lr, decay: 0
-    ),
+    "The decay is missing: λ times w goes off, times the learning rate.": _with_decay(lambda lr, decay: 0),
     "Is the decay taken off without the learning rate? It is lr · λ · w.": _with_decay(
         lambda lr, decay: decay
     ),
-    "The weight grows by its decay: it is taken off.": _with_decay(lambda lr, decay: -lr * decay),
+    "The parameter grows by its decay: it is taken off.": _with_decay(lambda lr, decay: -lr * decay),
     "Is the decay taken off after the step? Its share is of the w that was given.": _decay_last,
-    "Do you walk uphill? The step is taken off the weight.": lambda w, g, m, v, t, lr, b, e, d: adamw(
+    "Do you walk uphill? The step is taken off w.": lambda w, g, m, v, t, lr, b, e, d: adamw(
         w, -g, -m, v, t, lr, b, e, d
     )[0],
 }
@@ -93,7 +91,7 @@ FIRST_SUSPECTS = {
     "Return m before its division by 1 − βᵗ: the next update goes on from it.": (
         lambda w, g, m, v, t, lr, b, e, d: _corrected(adamw(w, g, m, v, t, lr, b, e, d)[1], v, t, b)[0]
     ),
-    "Does the decay go into the gradient? There √v̂ divides it away again. Take it off the weight itself.": (
+    "Does the decay go into the gradient? There √v̂ divides it away again. Take it off w itself.": (
         lambda w, g, m, v, t, lr, b, e, d: b[0] * m + (1 - b[0]) * (g + d * w)
     ),
     "Are the two βs exchanged?": lambda w, g, m, v, t, lr, b, e, d: b[1] * m + (1 - b[1]) * g,

@@ -76,7 +76,7 @@ RATE_SUSPECTS = {
     "The climb begins at `start` and ends at `peak`: it gains only peak − start.": _rates(
         climb=lambda u, n, s, p: s + u * p / n
     ),
-    "Is the climb one update ahead? Update 0 has the rate `start`.": _rates(
+    "Is the climb one update ahead? Update 0 has the learning rate `start`.": _rates(
         climb=lambda u, n, s, p: s + (u + 1) * (p - s) / n
     ),
     "During the warm-up there is no cosine: do not multiply the two.": _at_once,
@@ -87,7 +87,7 @@ RATE_SUSPECTS = {
     "1 + cos goes from 2 to 0: did you forget to halve it?": _rates(
         fall=lambda x, p, f: f + (p - f) * (1 + math.cos(math.pi * x))
     ),
-    "Does your rate rise? 1 + cos falls, 1 − cos rises.": _rates(
+    "Does your learning rate rise? 1 + cos falls, 1 − cos rises.": _rates(
         fall=lambda x, p, f: f + (p - f) / 2 * (1 - math.cos(math.pi * x))
     ),
     "Did you leave out π? Half a wave is π · epoch / epochs.": _rates(
@@ -118,13 +118,15 @@ def check_learning_rate(learning_rate: Callable) -> None:
     wanted, found = [], []
     for case in SCHEDULES:
         update, epoch, epochs, warmup, *rates = case
-        where = f"update {update}, epoch {epoch} of {epochs}, warm-up {warmup}, rates {rates}:"
+        where = f"update {update}, epoch {epoch} of {epochs}, warm-up {warmup}, start, peak, final {rates}:"
         found.append(_number(learning_rate(*case), where))
         wanted.append(rate_at(*case))
     for i, case in enumerate(SCHEDULES):
         if not math.isclose(found[i], wanted[i], rel_tol=1e-6, abs_tol=ROUNDED):
             update, epoch, epochs, warmup, *rates = case
-            message = f"update {update}, epoch {epoch} of {epochs}, warm-up {warmup}, rates {rates}:\n"
+            message = (
+                f"update {update}, epoch {epoch} of {epochs}, warm-up {warmup}, start, peak, final {rates}:\n"
+            )
             message += f"      got {found[i]:.7g}, expected {wanted[i]:.7g}."
             ask = _explanation(RATE_SUSPECTS, SCHEDULES, found) or _about_the_wave(learning_rate, found)
             raise Wrong(message + ask)
@@ -179,20 +181,20 @@ def _with_target(right: Callable[[float, int], float], wrong: Callable[[float, i
 
 
 LOSS_SUSPECTS = {
-    "Is ε shared among the K − 1 wrong classes? Here all K get a share, the right one too.": _with_target(
+    "Is s shared among the K − 1 wrong classes? Here all K get a share, the right one too.": _with_target(
         lambda e, K: 1 - e, lambda e, K: e / (K - 1)
     ),
-    "Do your targets sum to 1? The right class gets 1 − ε, and ε/K like every other.": _with_target(
+    "Do your targets sum to 1? The right class gets 1 − s, and s/K like every other.": _with_target(
         lambda e, K: 1 - e, lambda e, K: e / K
     ),
-    "Has the right class kept its whole 1? It gives ε away.": _with_target(
+    "Has the right class kept its whole 1? It gives s away.": _with_target(
         lambda e, K: 1, lambda e, K: e / K
     ),
-    "The smoothing is missing: ε has no effect.": _with_target(lambda e, K: 1, lambda e, K: 0),
-    "Does every class get ε? They share it: ε/K each.": _with_target(lambda e, K: 1 - e, lambda e, K: e),
+    "The smoothing is missing: s has no effect.": _with_target(lambda e, K: 1, lambda e, K: 0),
+    "Does every class get s? They share it: s/K each.": _with_target(lambda e, K: 1 - e, lambda e, K: e),
     "Is the minus missing?": lambda z, y, e: -smoothed(z, y, e),
     "Is that the sum over the batch? The loss is its mean.": lambda z, y, e: smoothed(z, y, e) * len(z),
-    "Is ε always 0.1? Take the `eps` that you are given.": lambda z, y, e: smoothed(z, y, 0.1),
+    "Is s always 0.1? Take the `s` that you are given.": lambda z, y, e: smoothed(z, y, 0.1),
     "Did you take the mean over classes too? Sum over the K classes, then the mean over B.": (
         lambda z, y, e: smoothed(z, y, e) / z.shape[1]
     ),
@@ -211,7 +213,7 @@ LOSS_SUSPECTS = {
 
 
 def check_smoothed_cross_entropy(smoothed_cross_entropy: Callable) -> None:
-    """Values with and without ε, for few and many classes, far logits, dtype, the gradient."""
+    """Values with and without s, for few and many classes, far logits, dtype, the gradient."""
     targets = torch.tensor([2, 0, 4, 2])
     if isinstance(smoothed_cross_entropy(normal(4, 5), targets, 0.1), float):
         raise Wrong(
@@ -219,7 +221,7 @@ def check_smoothed_cross_entropy(smoothed_cross_entropy: Callable) -> None:
             "tensor, without .item()."
         )
     for eps in (0.1, 0.0, 0.5):
-        where = f"4 images, 5 classes, ε = {eps:g}:"
+        where = f"4 images, 5 classes, s = {eps:g}:"
         agrees(smoothed_cross_entropy, smoothed, normal(4, 5), targets, eps, where=where,
                suspects=LOSS_SUSPECTS)  # fmt: skip
     leaves_alone(smoothed_cross_entropy, normal(4, 5), targets, 0.1)
@@ -270,13 +272,13 @@ EXERCISES = {
     ),
     "09.3": Exercise(
         checker=check_smoothed_cross_entropy,
-        notice="With ε = 0 it is the old cross-entropy; with ε no logits make it 0 any more.",
+        notice="With s = 0 it is the old cross-entropy; with s no logits make it 0 any more.",
         hints=(
-            "Write the targets as a table q of shape [B, K]: ε/K everywhere, and 1 − ε more at the right\n"
+            "Write the targets as a table q of shape [B, K]: s/K everywhere, and 1 − s more at the right\n"
             "class. Then the formula: −Σ q · log p over the classes, and the mean over the batch.",
             "F.one_hot(targets, K) is 1 at the right class. logits.log_softmax(dim=1) is log p, without\n"
             "a detour over p, which may be 0.",
-            "K = logits.shape[1]\nq = (1 - eps) * F.one_hot(targets, ...) + ...      # [B, K]\n"
+            "K = logits.shape[1]\nq = (1 - s) * F.one_hot(targets, ...) + ...      # [B, K]\n"
             "return -(q * logits.log_softmax(dim=...)).sum(dim=...).mean()",
         ),
         solution=("s09_training.py", "smoothed_cross_entropy"),

@@ -1,4 +1,4 @@
-"""The checkers of notebook 09, second half: the mean of the weights, one update from several batches."""
+"""The checkers of notebook 09, second half: the mean of a network, one update from several batches."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +94,7 @@ def _entry_is_mean(name: str, found: Tensor, old: Tensor, new: Tensor, share: fl
     elif not old.is_floating_point():
         ask = "That one counts batches: take the model's count, a mean of counts has no meaning."
     elif torch.allclose(found, new + share * (old - new), atol=1e-6):
-        ask = "The shares are exchanged: `share` belongs to the new weights, and is small."
+        ask = "The shares are exchanged: `share` belongs to the model that is training, and is small."
     elif torch.allclose(found, old + share * new, atol=1e-6):
         ask = "The two shares have to sum to 1: what is added has to be taken off the old."
     elif torch.allclose(found, (old + new) / 2, atol=1e-6):
@@ -126,7 +126,7 @@ RATE = 0.3
 
 @dataclass
 class Watch:
-    """What happened in the learner's function: forward and backward passes in order, steps with rates."""
+    """What happened in the learner's function: passes in order, steps with their learning rates."""
 
     events: list[str] = field(default_factory=list)
     rates: list[tuple[float, ...]] = field(default_factory=list)
@@ -146,7 +146,7 @@ def network_to_watch(watch: Watch) -> nn.Sequential:
 
 
 def optimizer_to_watch(model: nn.Sequential, watch: Watch) -> torch.optim.Optimizer:
-    """Plain gradient descent in two groups: what it moves is the rate times the gradient."""
+    """Plain gradient descent in two groups: what it moves is the learning rate times the gradient."""
     groups = [{"params": list(model[0].parameters())}, {"params": list(model[2].parameters())}]
     optimizer = torch.optim.SGD(groups, lr=0.05)
 
@@ -173,7 +173,7 @@ def gradients(weights: Callable[[int, int, int], float]) -> list[Tensor]:
 
 
 GRADIENT_SUSPECTS: dict[str, Callable[[int, int, int], float]] = {
-    "Did you give every batch the same weight? An image of the batch of 1 then counts six times as much as "
+    "Did you give every batch the same share? An image of the batch of 1 then counts six times as much as "
     "one of the batch of 6. Weigh with B/total.": lambda B, total, n: 1 / n,
     "Did you add the batches' means up? Weigh each with B/total.": lambda B, total, n: 1,
     "Is that the sum over the images? The loss is their mean.": lambda B, total, n: B,
@@ -185,7 +185,7 @@ GRADIENT_SUSPECTS: dict[str, Callable[[int, int, int], float]] = {
 
 
 def check_one_update(one_update: Callable) -> None:
-    """The answer's form, the steps, the rate, one batch at a time; then the gradient, then the loss."""
+    """The answer's form, the steps, lr, one batch at a time; then the gradient, then the loss."""
     watch = Watch()
     model = network_to_watch(watch)
     before = [p.detach().clone() for p in model.parameters()]
@@ -203,7 +203,7 @@ def check_one_update(one_update: Callable) -> None:
 def _steps_once(watch: Watch) -> None:
     where = f"with batches of {', '.join(map(str, SIZES))} images:"
     if not watch.rates:
-        raise Wrong(f"{where} optimizer.step() was never called: the weights stay as they are.")
+        raise Wrong(f"{where} optimizer.step() was never called: the parameters stay as they are.")
     if len(watch.rates) > 1:
         raise Wrong(
             f"{where} optimizer.step() was called {len(watch.rates)} times. The batches together make one "
@@ -212,8 +212,8 @@ def _steps_once(watch: Watch) -> None:
     if watch.rates[0] != (RATE, RATE):
         shown = " and ".join(f"{rate:g}" for rate in watch.rates[0])
         raise Wrong(
-            f"{where} the optimizer's two groups stepped with the rates {shown}, expected {RATE:g} twice: "
-            'set group["lr"] of every group in optimizer.param_groups, before the step.'
+            f"{where} the optimizer's two groups stepped with the learning rates {shown}, expected {RATE:g} "
+            'twice: set group["lr"] of every group in optimizer.param_groups, before the step.'
         )
 
 
@@ -258,7 +258,7 @@ def _moves_by_the_gradient(moved: list[Tensor]) -> None:
     elif _close(moved, last) or _close(moved, gradients(lambda B, t, n: float(B == SIZES[-1]))):
         ask = "Only the last batch has had an effect: clear the gradients once, before the loop."
     elif _close(moved, [-g for g in expected]):
-        ask = "The weights go uphill."
+        ask = "The parameters go uphill."
     i = next(i for i in range(len(moved)) if not _close(moved[i : i + 1], expected[i : i + 1]))
     name = ("0.weight", "0.bias", "2.weight", "2.bias")[i]
     message = f"the step of {name} is not that of the mean loss over all {sum(SIZES)} images: its gradient "
@@ -277,15 +277,15 @@ def _forward(weights: list[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tenso
 
 def _tells_the_loss(answer: Any, expected: float) -> None:
     if answer is None:
-        raise Wrong("the weights are right, but your function returns None: return the mean loss.")
+        raise Wrong("the parameters are right, but your function returns None: return the mean loss.")
     if isinstance(answer, Tensor):
         raise Wrong(
-            "the weights are right, but the loss comes back as a tensor. Whoever keeps a list of such losses "
-            "keeps their graphs: return a plain number, loss.item()."
+            "the parameters are right, but the loss comes back as a tensor. Whoever keeps a list of such "
+            "losses keeps their graphs: return a plain number, loss.item()."
         )
     if not isinstance(answer, float | int) or not math.isclose(answer, expected, rel_tol=1e-4):
         raise Wrong(
-            f"the weights are right, but the loss you return is {answer:.4g}; the mean over all images is "
+            f"the parameters are right, but the loss you return is {answer:.4g}; the mean over all images is "
             f"{expected:.4g}. Did you return that of one batch, or not weigh them?"
         )
 
@@ -293,7 +293,7 @@ def _tells_the_loss(answer: Any, expected: float) -> None:
 EXERCISES = {
     "09.4": Exercise(
         checker=check_update_mean,
-        notice="The buffers move with the weights: a network is tested by both.",
+        notice="The buffers move with the parameters: a network is tested by both.",
         hints=(
             "Which tensors decide what a network answers? Parameters and buffers: state_dict() has both,\n"
             "in the same order for both networks.",
@@ -315,7 +315,7 @@ EXERCISES = {
         checker=check_one_update,
         notice="The gradient of 12 images, with the memory of 6: that is all of gradient accumulation.",
         hints=(
-            "Four parts: clear the gradients; for each batch forward, loss, backward; set the rate; step.",
+            "Four parts: clear the gradients; for each batch forward, loss, backward; set lr; step.",
             "F.cross_entropy gives the mean of one batch. In the mean over all images it counts B/total:\n"
             "multiply by that *before* backward(), which adds up gradients.",
             "total, mean_loss = sum(len(y) for _, y in batches), 0.0\noptimizer.zero_grad()\n"

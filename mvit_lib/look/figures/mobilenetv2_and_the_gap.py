@@ -92,11 +92,11 @@ def fig_shift(
 def fig_block(widths: Sequence[int], size: int) -> tuple[Figure, dict[str, int]]:
     """The inverted residual drawn by its widths: narrow, wide, wide, narrow, and the way around it.
 
-    widths: channels of the input, after the widening, after the filter and of the output, on a map of
+    widths: channels of the input, after expand, after depthwise and of the output, on a map of
     size × size. data: the numbers of each of the three convolutions' weights.
     """
     C, hidden, filtered, out = widths
-    data = {"widen 1 × 1": C * hidden, "filter 3 × 3, depthwise": 9 * hidden, "narrow 1 × 1": filtered * out}
+    data = {"expand 1 × 1": C * hidden, "depthwise 3 × 3": 9 * hidden, "project 1 × 1": filtered * out}
     fig, ax = plt.subplots(figsize=(8, 3.1))
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99)
     bare(ax)
@@ -113,7 +113,7 @@ def fig_block(widths: Sequence[int], size: int) -> tuple[Figure, dict[str, int]]
         corners += [(b - 0.2, middle + bottom), (b - 0.2, middle - bottom)]
         ax.add_patch(Polygon(corners, fc=PLAIN, alpha=0.13, ec="none"))
         ends = "linear" if left == 2 else "then an activation"
-        lines = f"{word.replace(', ', chr(10))}\n{weights:,} weights\n{ends}"
+        lines = f"{word}\n{weights:,} weights\n{ends}"
         ax.text((a + b) / 2, middle, lines, ha="center", va="center", fontsize=9.5)
     if C == out:
         style = {"arrowstyle": "-|>", "color": ACCENT, "lw": 2, "connectionstyle": "arc3,rad=-0.32"}

@@ -27,7 +27,7 @@ def _number(ax: Axes, x: float, y: float, value: int, colour: str) -> None:
 def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
     """A map of numbered pixels with 2 × 2 patches, and its four sequences of tokens, one colour each.
 
-    Thin lines join the ringed pixel to those it exchanges with. In the table a frame around its column
+    Thin rings mark the pixels that the ringed one exchanges with. In the table a frame around its column
     shows what M would mix, one around its row what attention mixes.
     data: "sequences" [P, N], the numbers of the pixels; "partners" bool [H, W].
     """
@@ -46,10 +46,7 @@ def fig_places(size: Pair, listener: Pair) -> tuple[Figure, dict[str, Tensor]]:
     _map_of_patches(ax, H, W)
     for row, column in partners.nonzero().tolist():
         if (row, column) != listener:
-            bend = {"arrowstyle": "-", "color": LETTERS, "lw": 1.1, "shrinkA": 13}
-            bend["connectionstyle"] = "arc3,rad=0.28"
-            ends = (column + 0.5, row + 0.22), (listener[1] + 0.5, listener[0] + 0.5)
-            ax.annotate("", *ends, arrowprops=bend, zorder=4)
+            ax.plot(column + 0.5, row + 0.5, "o", ms=24, mfc="none", mec=LETTERS, mew=1.1)
     ring(ax, listener[1] + 0.5, listener[0] + 0.5, 24)
     for p in range(P):
         ax.text(left - 0.25, p + 0.53, f"p = {p}", ha="right", va="center", fontsize=10)
@@ -100,13 +97,14 @@ def shapes_of(block: MobileViTBlock, size: Pair) -> dict[str, tuple[int, ...]]:
     return shapes | {"Y": seen["Y"][1:]}
 
 
+NORMED = "+ BN, SiLU"
 # A row of the picture: tensors by their name, operations by their words and the library's name.
 CHAINS = (
-    ("X", "conv n × n\nC → C\nlocal_conv", "conv 1 × 1\nC → D\nlocal_project", "X_L"),
+    ("X", f"conv n × n\nC → C\n{NORMED}\nlocal_conv", "conv 1 × 1\nC → D\nbare\nlocal_project", "X_L"),
     ("X_L", "stretch\nif needed\n", "unfold\n", "X_U", "transformer\nfor each p\ntransformer",
      "LayerNorm\nnorm", "X_G"),
-    ("X_G", "fold\n", "back\nif needed\n", "X_F", "conv 1 × 1\nD → C\nproject", "concat\n2C = {}\n",
-     "conv n × n\n2C → C\nfusion", "Y"),
+    ("X_G", "fold\n", "back\nif needed\n", "X_F", f"conv 1 × 1\nD → C\n{NORMED}\nproject",
+     "concat\n2C = {}\n", f"conv n × n\n2C → C\n{NORMED}\nfusion", "Y"),
 )  # fmt: skip
 # Where a title stands: row, left end.
 TITLES = {
@@ -125,7 +123,7 @@ def fig_block(block: MobileViTBlock, size: Pair) -> tuple[Figure, dict[str, tupl
     data: name of the tensor -> its shape without the batch, read from a run.
     """
     shapes = shapes_of(block, size)
-    fig, ax = plt.subplots(figsize=(8, 4.1))
+    fig, ax = plt.subplots(figsize=(8, 4.5))
     fig.subplots_adjust(left=0, right=1, bottom=0, top=1)
     bare(ax).set_xlim(0, 100)
     ax.set_ylim(51.2, 0)
@@ -146,8 +144,8 @@ def fig_block(block: MobileViTBlock, size: Pair) -> tuple[Figure, dict[str, tupl
                 head = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
                 ax.annotate("", (x - HALF - 0.2, y), (x - step + HALF + 0.2, y), arrowprops=head)
     concat, bottom = 8 + 5 * 86 / 7, 50
-    ax.plot([4, 1, 1, concat, concat], [8.8, 8.8, bottom, bottom, 47.5], color=ACCENT, lw=1.8)
-    ax.annotate("", (concat, 46), (concat, 48), arrowprops={"arrowstyle": "-|>", "color": ACCENT})
+    ax.plot([4, 1, 1, concat, concat], [8.8, 8.8, bottom, bottom, 48.4], color=ACCENT, lw=1.8)
+    ax.annotate("", (concat, 46.6), (concat, 48.6), arrowprops={"arrowstyle": "-|>", "color": ACCENT})
     ax.text(2.2, bottom - 1.6, "$X$ itself", fontsize=10, color=ACCENT, va="center")
     return fig, shapes
 
@@ -155,12 +153,12 @@ def fig_block(block: MobileViTBlock, size: Pair) -> tuple[Figure, dict[str, tupl
 def _box(ax: Axes, x: float, y: float, words: str) -> None:
     """What is done, in a box, and under it the name of the part that does it; dashed: only if needed."""
     *lines, name = words.split("\n")
-    box = FancyBboxPatch((x - HALF + 0.5, y - 2.9), 2 * HALF - 1, 5.8, boxstyle="round,pad=0.5", fc="none",
+    box = FancyBboxPatch((x - HALF + 0.5, y - 3.9), 2 * HALF - 1, 7.8, boxstyle="round,pad=0.5", fc="none",
                          ec=INK, lw=3 if name == "transformer" else 1.6,
                          ls="--" if "needed" in words else "-")  # fmt: skip
     ax.add_patch(box)
     ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=9)
-    ax.text(x, y + 5.4, name, ha="center", va="center", fontsize=9, family="DejaVu Sans Mono")
+    ax.text(x, y + 6.3, name, ha="center", va="center", fontsize=9, family="DejaVu Sans Mono")
 
 
 def shuffled(x: Tensor, order: Tensor, patch: int) -> Tensor:

@@ -13,7 +13,7 @@ CNN, VIT = "#0f93a8", "#7d72d6"
 Row = Mapping[str, Any]
 # Where a name stands beside its point, in points to the right and up.
 OFFSETS = {
-    "MobileNetv1": (7, -4), "MobileNetv2": (7, 2), "MobileNetv3": (7, -3), "ShuffleNetv2": (-7, 7),
+    "MobileNetV1": (7, -4), "MobileNetV2": (7, 2), "MobileNetV3": (7, -3), "ShuffleNetV2": (-7, 7),
     "ESPNetv2": (-7, -8), "ResNet-101": (-3, -14), "ResNet-101-SE": (-2, 8), "DenseNet-169": (8, -3),
     "EfficientNet-B0": (8, -6), "MobileViT-XXS": (0, -15), "MobileViT-XS": (8, 4),
     "MobileViT-S": (8, 4),

@@ -234,8 +234,8 @@ def _with_moves(found: dict[str, Tensor], patch: tuple[int, int]) -> dict[str, T
 def fig_shape_trace(model: MobileViT, image: Tensor, columns: int = 6) -> tuple[Figure, dict[str, Tensor]]:
     """One image through the whole network: every tensor's shape, and a thumbnail of what it holds.
 
-    A map shows the channel that varies most, "x and y" one of x beside one of y; tokens show one list per
-    in-patch place, a row per token; vectors are bars of colour.
+    A map shows the channel that varies most, "x and y" one of x beside one of y; tokens show one sequence
+    per in-patch place, a row per token; vectors are bars.
     data: name -> the whole tensor, in forward order.
     """
     data = trace(model, image)
@@ -248,7 +248,8 @@ def fig_shape_trace(model: MobileViT, image: Tensor, columns: int = 6) -> tuple[
         x_and_y = tensor.chunk(2, dim=1) if name == "x and y" else (tensor,)
         _thumbnail(ax, *x_and_y)
         shape = " × ".join(str(n) for n in tensor.shape[1:])
-        ax.set_title(f"{name}\n{shape}", fontsize=9, color=BLOCKS if _is_inside(name) else INK)
+        title = "project: y" if name == "project" else name
+        ax.set_title(f"{title}\n{shape}", fontsize=9, color=BLOCKS if _is_inside(name) else INK)
     return fig, data
 
 
@@ -257,12 +258,10 @@ def _is_inside(name: str) -> bool:
 
 
 def _thumbnail(ax: Axes, tensor: Tensor, *beside: Tensor) -> None:
-    if tensor.dim() == 2:  # a vector, wrapped into lines
-        numbers = tensor[0]
-        width = int(len(numbers) ** 0.5 * 1.25)
-        lines = torch.full((-(-len(numbers) // width) * width,), torch.nan)
-        lines[: len(numbers)] = numbers
-        ax.imshow(lines.view(-1, width).numpy())
+    if tensor.dim() == 2:  # a vector
+        numbers = tensor[0].numpy()
+        ax.fill_between(range(len(numbers)), numbers, step="mid", color=CONVOLUTIONS, lw=0)
+        ax.set_box_aspect(1)
     elif tensor.shape[1] == 3:
         ax.imshow(tensor[0].permute(1, 2, 0).clamp(0, 1).numpy())
     elif tensor.shape[2] > 4 * tensor.shape[1] and tensor.shape[1] <= 4:  # [B, P, N, D]

@@ -20,7 +20,6 @@ Row = Mapping[str, Any]
 Line = tuple[list[float], list[float]]
 VIOLET = "#7d72d6"
 NETWORK_COLOURS = {"ViT": INK, "MobileNetV2": VIOLET, "MobileViT": ACCENT}
-AUGMENTATIONS = ("basic", "advanced")
 
 
 def fig_schedule(
@@ -28,8 +27,8 @@ def fig_schedule(
 ) -> tuple[Figure, dict[str, Line]]:
     """The learning rate of a recipe: over the whole training, its first epochs, a few in the middle.
 
-    per_epoch: updates of an epoch. data: "whole", "first", "middle" -> (epoch, rate), every 20th part of
-    an epoch; the whole training once an epoch.
+    per_epoch: updates of an epoch. data: "whole", "first", "middle" -> (epoch, learning rate), every 20th
+    part of an epoch; the whole training once an epoch.
     """
     updates, part = per_epoch * recipe.epochs, max(1, per_epoch // 20)
     chosen = {
@@ -61,35 +60,33 @@ def fig_schedule(
     return fig, data
 
 
-def smoothed_loss(gap: Tensor, eps: float, K: int) -> Tensor:
+def smoothed_loss(gap: Tensor, s: float, K: int) -> Tensor:
     """The loss when the right logit lies `gap` above the K − 1 others, which are equal."""
     log_sum = torch.log1p((K - 1) * torch.exp(-gap))
-    wrong = eps * (K - 1) / K  # the share of all wrong classes together
+    wrong = s * (K - 1) / K  # the share of all wrong classes together
     return log_sum + wrong * gap
 
 
-def best_gap(eps: float, K: int) -> float:
+def best_gap(s: float, K: int) -> float:
     """Where `smoothed_loss` is least; infinite without smoothing."""
-    return math.log1p(K * (1 - eps) / eps) if eps else math.inf
+    return math.log1p(K * (1 - s) / s) if s else math.inf
 
 
 def fig_smoothing(K: int, shares: Sequence[float]) -> tuple[Figure, dict[float, tuple[Tensor, Tensor]]]:
-    """The loss of one image against the gap between the right logit and the others, for several ε.
+    """The loss of one image against the gap between the right logit and the others, for several shares s.
 
-    data: ε -> (gap, loss), 1201 points from 0 to 12.
+    data: s -> (gap, loss), 1201 points from 0 to 12.
     """
     gap = torch.linspace(0, 12, 1201, dtype=torch.float64)
-    data = {eps: (gap, smoothed_loss(gap, eps, K)) for eps in shares}
+    data = {s: (gap, smoothed_loss(gap, s, K)) for s in shares}
     fig, ax = plt.subplots(figsize=(8, 2.9))
     fig.subplots_adjust(left=0.09, right=0.84, top=0.95, bottom=0.17)
-    for (eps, (x, y)), colour in zip(data.items(), (VIOLET, ACCENT, INK), strict=False):
+    for (s, (x, y)), colour in zip(data.items(), (VIOLET, ACCENT, INK), strict=False):
         ax.plot(x, y, color=colour, lw=2)
-        ax.annotate(
-            f"ε = {eps:g}", (12, y[-1]), (6, 3), textcoords="offset points", color=colour, va="bottom"
-        )
-        best = best_gap(eps, K)
+        ax.annotate(f"s = {s:g}", (12, y[-1]), (6, 3), textcoords="offset points", color=colour, va="bottom")
+        best = best_gap(s, K)
         if best < 12:
-            least = smoothed_loss(torch.tensor(best), eps, K).item()
+            least = smoothed_loss(torch.tensor(best), s, K).item()
             ax.plot(best, least, "o", color=colour, ms=8)
             ax.annotate(f"least at {best:.2f}", (best, least), (0, 10), textcoords="offset points",
                         color=colour, ha="center")  # fmt: skip
@@ -100,16 +97,16 @@ def fig_smoothing(K: int, shares: Sequence[float]) -> tuple[Figure, dict[float, 
 
 
 def fig_gaps(gaps: Mapping[float, Sequence[float]], best: float) -> tuple[Figure, dict[float, list[float]]]:
-    """How the gap between right and wrong logit grows in a training, for several ε.
+    """How the gap between right and wrong logit grows in a training, for several shares s of smoothing.
 
-    gaps: ε -> the gap at every update. best: where the smoothed loss is least. data: ε -> means of 5 updates.
+    gaps: s -> the gap at every update. best: where the smoothed loss is least. data: s -> means of 5 updates.
     """
     fig, ax = plt.subplots(figsize=(8, 2.7))
     fig.subplots_adjust(left=0.09, right=0.84, top=0.95, bottom=0.18)
-    data = {eps: smooth(line, len(line) // 5) for eps, line in gaps.items()}
-    for (eps, line), colour in zip(data.items(), (VIOLET, ACCENT), strict=False):
+    data = {s: smooth(line, len(line) // 5) for s, line in gaps.items()}
+    for (s, line), colour in zip(data.items(), (VIOLET, ACCENT), strict=False):
         ax.plot([5 * i + 2 for i in range(len(line))], line, color=colour, lw=2)
-        ax.annotate(f"ε = {eps:g}", (5 * len(line) - 3, line[-1]), (6, 3), textcoords="offset points",
+        ax.annotate(f"s = {s:g}", (5 * len(line) - 3, line[-1]), (6, 3), textcoords="offset points",
                     color=colour, va="bottom")  # fmt: skip
     ax.axhline(best, color=INK, lw=1, ls=":")
     ax.text(0, best + 0.25, f"log 19 = {best:.2f}" if abs(best - math.log(19)) < 1e-9 else f"{best:.2f}")
@@ -205,7 +202,7 @@ def fig_log(rows: Sequence[Row]) -> tuple[Figure, dict[str, dict[str, list[float
         _nothing_yet(axes[0], "no log is recorded yet")
         return fig, data
     axes[0].set_ylabel("loss")
-    axes[1].set_ylabel("rate\nin 1/1000")
+    axes[1].set_ylabel("η in\n1/1000")
     axes[1].set_xlabel("epoch")
     return fig, data
 
@@ -242,13 +239,18 @@ def fig_data_size(
     if not data:
         _nothing_yet(ax)
         return fig, data
-    heights = _apart({network: mean(line[max(line)]) for network, line in data.items()}, 6)
     for network, line in data.items():
         colour = NETWORK_COLOURS[network]
         for share, values in line.items():
             ax.plot([share] * len(values), values, "o", ms=4, color=colour, alpha=0.6, mew=0)
         ax.plot(list(line), [mean(values) for values in line.values()], color=colour, lw=2)
-        ax.text(max(line) * 1.06, heights[network], network, color=colour, va="center")
+    ax.set_ylim(0, None)
+    least = 0.075 * ax.get_ylim()[1]
+    heights = _apart({network: mean(line[max(line)]) for network, line in data.items()}, least)
+    for network, line in data.items():
+        place = (max(line), heights[network])
+        ax.annotate(network, place, (9, 0), textcoords="offset points", color=NETWORK_COLOURS[network],
+                    va="center")  # fmt: skip
     ax.set_xscale("log")
     shares = sorted({share for line in data.values() for share in line})
     ax.xaxis.set_minor_locator(NullLocator())
@@ -265,47 +267,3 @@ def _apart(heights: Mapping[str, float], least: float) -> dict[str, float]:
     for name, height in sorted(heights.items(), key=lambda pair: pair[1]):
         placed[name] = max(height, max(placed.values(), default=-math.inf) + least)
     return placed
-
-
-def fig_augmentation_gain(
-    rows: Sequence[Row],
-) -> tuple[Figure, dict[tuple[str, str], dict[str, list[float]]]]:
-    """Top-1 with basic and with advanced augmentation: an arrow for each network on each dataset.
-
-    rows: of assets/runs/networks.csv, any number of them; only whole datasets are drawn. data: (dataset,
-    network) -> augmentation -> top-1 of every seed.
-    """
-    data: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for (name, share, augmentation, network), values in top1_by_setting(rows).items():
-        if share == 100:
-            data.setdefault((name, network), {})[augmentation] = values
-    fig, ax = plt.subplots(figsize=(8, 3.2))
-    fig.subplots_adjust(left=0.08, right=0.98, top=0.91, bottom=0.1)
-    if not data:
-        _nothing_yet(ax)
-        return fig, data
-    datasets = list(dict.fromkeys(name for name, _ in data))
-    for (name, network), both in data.items():
-        x = 4 * datasets.index(name) + list(NETWORK_COLOURS).index(network)
-        _draw_gain(ax, x, network, both)
-    ax.set_xticks([4 * i + 1 for i in range(len(datasets))], datasets)
-    ax.tick_params(axis="x", length=0)
-    ax.set_xlim(-0.8, 4 * len(datasets) - 1.2)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.24 * (high - low), high)
-    ax.set_ylabel("top-1 in %")
-    fig.text(0.1, 0.93, "○ basic   ● advanced")
-    return fig, data
-
-
-def _draw_gain(ax: Axes, x: float, network: str, both: Mapping[str, Sequence[float]]) -> None:
-    """Hollow: basic; filled: advanced; an arrow from the mean of the one to that of the other."""
-    colour = NETWORK_COLOURS[network]
-    for augmentation, values in both.items():
-        face = "none" if augmentation == "basic" else colour
-        ax.plot([x] * len(values), values, "o", ms=6, mec=colour, mfc=face, alpha=0.85)
-    if len(both) == len(AUGMENTATIONS):
-        start, end = (mean(both[augmentation]) for augmentation in AUGMENTATIONS)
-        ax.annotate("", (x + 0.28, end), (x + 0.28, start), arrowprops={"arrowstyle": "->", "color": colour})
-    height = 0.1 if network == "MobileNetV2" else 0.03  # the names are wider than their columns
-    ax.text(x, height, network, color=colour, ha="center", fontsize=9, transform=ax.get_xaxis_transform())

@@ -121,12 +121,6 @@ def _grid(ax: Axes, heard: Tensor, partners: Tensor, listener: Pair, colour: str
     ring(ax, listener[1] + 0.5, listener[0] + 0.5, max(6, 78 / max(H, W)))
 
 
-def _place_colour(listener: Pair, patch: Pair) -> str:
-    """The course's four colours are those of 2 × 2 patches; other patches have one for all places."""
-    p = listener[0] % patch[0] * patch[1] + listener[1] % patch[1]
-    return POSITION_COLOURS[p] if tuple(patch) == (2, 2) else PLAIN
-
-
 def fig_axis(cases: Sequence[tuple[int, int, int]], kernel: int = 3) -> tuple[Figure, dict[Pair, Tensor]]:
     """One axis: which pixels reach a pixel, told by its partners and their windows.
 
@@ -170,7 +164,7 @@ def fig_coverage(
             block = small_block((side, side), kernel)
             heard = heard_by(lambda x, block=block: after_fold(block, x), 8, size, listener)
             partners = hears(*listener, size, (side, side), 1)
-            _grid(ax, heard, partners, listener, _place_colour(listener, (side, side)))
+            _grid(ax, heard, partners, listener, PLAIN)
             title = f"patch {side} × {side}\n" if kernel == kernels[0] else ""
             ax.set_title(f"{title}{100 * heard.double().mean():.3g} %", fontsize=10, pad=3)
             data[side, kernel] = heard
