@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
+from contest import ENTRIES, OTHER_RATES, compete
 from dense_trainings import BACKBONES, BCCD_STARTS, blood_cells, ship_detector, ship_segmenter, swap_backbone
-from network_trainings import NETWORKS, SETTINGS, compare_networks
+from network_trainings import NETWORKS, SETTINGS, TRIED, compare_networks, try_rate
 from PIL import Image
 from torch import nn
 from trainings import (
@@ -151,12 +152,23 @@ ROWS = [
         for name in INITIALISATIONS
         for seed in SEEDS
     ),
+    *(Row("contest", entry, seed, 0.005, compete(entry)) for entry in ENTRIES for seed in range(5)),
+    *(
+        Row("contest", f"{entry}, learning rate {rate:g}", 0, 0.005, compete(entry, rate))
+        for entry in ("ViT", "CNN")
+        for rate in OTHER_RATES
+    ),
     *(Row("shipped", name, 0, hours, ship(name)) for name, hours in SHIPPED.items()),
     *(
         Row("multi_scale", f"{data}, {sampler}", seed, 0.13, compare_samplers(data, sampler))
         for seed in SEEDS
         for data in COMPARED
         for sampler in SAMPLERS
+    ),
+    *(
+        Row("rates", f"{net}, {rate:g}", max(SEEDS) + 1, 0.03, try_rate(net, rate))
+        for rate in TRIED
+        for net in NETWORKS
     ),
     *(
         Row(
