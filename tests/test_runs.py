@@ -2,6 +2,7 @@
 
 import sys
 
+import network_trainings
 import pytest
 import runs
 
@@ -17,6 +18,15 @@ def test_what_is_recorded_stands_in_the_table_and_once():
 def test_every_row_of_the_table_is_recorded():
     missing = [f"{row.file}: {row.name}, seed {row.seed}" for row in runs.ROWS if not runs.is_recorded(row)]
     assert not missing, "run `make runs`"
+
+
+def test_each_network_has_the_learning_rate_that_served_it_best():
+    tried = {
+        tuple(r["name"].split(", ")): float(r["top1_test"]) for r in runs.recorded(runs.FOLDER / "rates.csv")
+    }
+    for network, chosen in network_trainings.RATES.items():
+        found = {rate: tried[network, f"{rate:g}"] for rate in network_trainings.TRIED}
+        assert found[chosen] == max(found.values()), network
 
 
 def test_two_processes_never_work_on_one_row(tmp_path, monkeypatch):
