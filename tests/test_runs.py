@@ -5,6 +5,7 @@ import sys
 import network_trainings
 import pytest
 import runs
+import torch
 
 
 def test_what_is_recorded_stands_in_the_table_and_once():
@@ -25,8 +26,20 @@ def test_each_network_has_the_learning_rate_that_served_it_best():
         tuple(r["name"].split(", ")): float(r["top1_test"]) for r in runs.recorded(runs.FOLDER / "rates.csv")
     }
     for network, chosen in network_trainings.RATES.items():
-        found = {rate: tried[network, f"{rate:g}"] for rate in network_trainings.TRIED}
+        found = {rate: tried[network, f"{rate:g}"] for rate in network_trainings.TRIED[network]}
         assert found[chosen] == max(found.values()), network
+        assert min(found) < chosen < max(found), "the best may lie beyond what was tried"
+
+
+def test_a_centred_vit_sees_pixels_from_minus_one_to_one():
+    torch.manual_seed(0)
+    plain = network_trainings.TRIED_NETWORKS["ViT on 0 to 1"](5).eval()
+    centred = network_trainings.NETWORKS["ViT"](5).eval()
+    centred.load_state_dict(plain.state_dict())
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(centred(images), plain(2 * images - 1))
+        assert not torch.allclose(centred(images), plain(images), atol=1e-3)
 
 
 def test_two_processes_never_work_on_one_row(tmp_path, monkeypatch):

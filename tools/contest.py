@@ -9,11 +9,19 @@ from typing import Any
 
 import nbformat
 import torch
+from network_trainings import centred
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "03_vit.ipynb"
 # The cells of the page that import, shuffle, draw the pictures, define the networks and train them.
 CELLS = ("03-02", "03-12", "03-21", "03-25", "03-57", "03-60", "03-62")
-ENTRIES = ("ViT", "ViT, 64 epochs", "CNN", "CNN, patches shuffled", "CNN, pixels shuffled")
+ENTRIES = (
+    "ViT",
+    "ViT, pixels from -1 to 1",
+    "ViT, 64 epochs",
+    "CNN",
+    "CNN, patches shuffled",
+    "CNN, pixels shuffled",
+)
 # Of 0.005, the page's own, `ViT` and `CNN` tell.
 OTHER_RATES = (5e-4, 1e-3, 2e-3, 1e-2)
 
@@ -35,6 +43,8 @@ def compete(entry: str, rate: float = 5e-3) -> Callable[[int], dict[str, object]
     def run(seed: int) -> dict[str, object]:
         from_page = page()
         network = from_page["tiny_vit" if entry.startswith("ViT") else "tiny_cnn"](seed)
+        if "pixels from" in entry:
+            centred(network)
         parts = [from_page["train_x"], from_page["test_x"]]
         if "shuffled" in entry:
             count, patch = (16, (8, 8)) if "patches" in entry else (32 * 32, (1, 1))

@@ -167,8 +167,8 @@ ROWS = [
     ),
     *(
         Row("rates", f"{net}, {rate:g}", max(SEEDS) + 1, 0.03, try_rate(net, rate))
-        for rate in TRIED
-        for net in NETWORKS
+        for net, tried in TRIED.items()
+        for rate in tried
     ),
     *(
         Row(
