@@ -54,7 +54,8 @@ DEIT_B = ViTConfig(dim=768, num_heads=12)
 class ViT(Classifier):
     """Patches to tokens, a class token in front, learned positions, pre-norm transformer layers.
 
-    The convolution with stride = kernel = patch is the linear projection of `patchify`'s rows.
+    The convolution with stride = kernel = patch is the linear projection of `patchify`'s rows. No norm
+    stands before the tokens, so to train it on pixels from 0 to 1 give it 2x - 1, as its authors do.
 
     Shape: RGB float images [B, 3, H, W] of exactly config.image_size, in [0, 1]
     -> logits [B, num_classes]; with num_classes=0 the class token, [B, D].
