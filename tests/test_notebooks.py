@@ -110,6 +110,14 @@ def test_few_outputs_are_ignored(path):
     assert ignored <= 0.15 * len(cells)
 
 
+@every_notebook
+def test_no_attention_explorer_is_compared(path):
+    """It holds every weight in eight bits: another processor rounds some of them to the other side."""
+    for cell in code_cells(read(path)):
+        if cell.source.startswith("attention_explorer("):
+            assert {"explorer", "nbval-ignore-output"} <= set(tags(cell))
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p in PATHS if "01" <= p.name[:2] <= "07"] or [None],
