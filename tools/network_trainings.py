@@ -101,7 +101,6 @@ def try_rate(network: str, rate: float) -> Callable[[int], Result]:
 
     def run(seed: int) -> Result:
         recipe = replace(Recipe.small(1, batch=32, size=SIZE), rate=rate, **DATA["PixelZoo"][1])
-        recipe = replace(recipe, start_rate=min(rate, recipe.start_rate))
         return learn(f"rates/{network}-{rate:g}-{seed}", network, zoo(test_seed=1), 100, recipe, seed)
 
     return run
