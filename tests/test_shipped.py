@@ -54,7 +54,7 @@ def test_it_loads_with_named_classes_and_its_own_crop(name):
     names = [c for c in model.classes if c != "background"]
     assert len(names) == 10 and not any(re.match(r"class \d", c) for c in names)
     assert not model.training
-    assert model.eval_transform.crop in (96, 128, 192)
+    assert model.eval_transform.crop in (96, 128, 256)
 
 
 @pytest.mark.skipif("pixelzoo-xxs" not in RECORDED, reason="not trained yet")

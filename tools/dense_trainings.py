@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from trainings import WEIGHTS, Result, Stage, added, train, write_card, write_log
+from trainings import WEIGHTS, Result, Stage, added, train, trained, write_card, write_log
 
-from mvit_lib import MobileNetV2, load_weights, mobilevit_xxs
-from mvit_lib.classifier import ConvBackbone
+from mvit_lib import load_weights, mobilevit_xxs
 from mvit_lib.data import PixelZoo, VOCDetection
 from mvit_lib.data.download import fetch
 from mvit_lib.data.items import Items
@@ -53,10 +52,11 @@ STAGES = {
     "pixelzoo-xxs-ssdlite": (
         Stage("small", lambda: drawn("detect", 128), dense_recipe(10, 128, 4e-4, **TUNED)),
         Stage("scenes", lambda: drawn("detect", 192), dense_recipe(7, 192, 3e-4, **TUNED)),
+        Stage("fine", lambda: drawn("detect", 256), dense_recipe(4, 256, 3e-4, **TUNED)),
     ),
     "pixelzoo-xxs-deeplabv3": (
-        Stage("small", lambda: drawn("segment", 128), dense_recipe(8, 96, 4e-4, **TUNED)),
-        Stage("scenes", lambda: drawn("segment", 128), dense_recipe(4, 128, 3e-4, **TUNED)),
+        Stage("small", lambda: drawn("segment", 128), dense_recipe(6, 128, 4e-4, **TUNED)),
+        Stage("scenes", lambda: drawn("segment", 256), dense_recipe(4, 256, 3e-4, **TUNED)),
     ),
 }
 ZOO = (
@@ -66,14 +66,14 @@ ZOO = (
 CARDS = {
     "pixelzoo-xxs-ssdlite": {
         "network": "SSDLite on MobileViT-XXS",
-        "purpose": "finding PixelZoo's ten animals, at 192 px",
+        "purpose": "finding PixelZoo's ten animals, at 256 px",
         "data": f"{ZOO} The backbone starts from `pixelzoo-xxs`.",
         "limits": "It has seen drawings only. On photographs its answers mean nothing before fine-tuning.",
         "licence": "MIT, like the library.",
     },
     "pixelzoo-xxs-deeplabv3": {
         "network": "DeepLabv3 on MobileViT-XXS",
-        "purpose": "naming every pixel of PixelZoo's scenes, at 128 px",
+        "purpose": "naming every pixel of PixelZoo's scenes, at 256 px",
         "data": f"{ZOO} The backbone starts from `pixelzoo-xxs`.",
         "limits": "It has seen drawings only. On photographs its answers mean nothing before fine-tuning.",
         "licence": "MIT, like the library.",
@@ -147,13 +147,9 @@ def blood_cells(start: str) -> Callable[[int], Result]:
     return run
 
 
-# The same head on two backbones, from scratch
+# The same head on two backbones, each trained as a classifier by the same recipe
 
-BACKBONES: dict[str, Callable[[int], ConvBackbone]] = {
-    "MobileViT-XXS": lambda stride: mobilevit_xxs(0, stride),
-    # 0.7 of its width has 911,104 parameters, XXS without its classifier 924,784.
-    "MobileNetV2": lambda stride: MobileNetV2(0, stride, width=0.7),
-}
+BACKBONES = {"MobileViT-XXS": "pixelzoo-xxs", "MobileNetV2": "pixelzoo-mobilenetv2"}
 
 
 def swap_backbone(task: str, backbone: str) -> Callable[[int], Result]:
@@ -161,13 +157,13 @@ def swap_backbone(task: str, backbone: str) -> Callable[[int], Result]:
 
     def run(seed: int) -> Result:
         torch.manual_seed(seed)
-        data = drawn(task, 128)
+        data, weights = drawn(task, 128), trained(BACKBONES[backbone])
         if task == "detect":
-            model, epochs = SSDLite(BACKBONES[backbone](32), OUTPUTS), 4
+            model, epochs = SSDLite(load_backbone(weights), OUTPUTS), 4
         else:
-            model, epochs = DeepLabV3(BACKBONES[backbone](16), OUTPUTS), 2
+            model, epochs = DeepLabV3(load_backbone(weights, 16), OUTPUTS), 2
         folder = f"{task}/{backbone}-{seed}"
-        result = train(folder, model, data, dense_recipe(epochs, 96, 1e-3, **DRAWN), seed, task)
+        result = train(folder, model, data, dense_recipe(epochs, 96, 4e-4, **TUNED), seed, task)
         measure = detection_scores if task == "detect" else segmentation_scores
         result = {"train_images": len(data), "test_images": 1000} | result
         for split, where in (("test", ""), ("shift", "_shift")):

@@ -10,8 +10,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from trainings import (
     UNFOLDS,
     compare_marks,
     compare_samplers,
+    locked,
     ship,
     transfer,
 )
@@ -65,19 +65,6 @@ def recorded(path: Path) -> list[dict[str, str]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-@contextmanager
-def locked(name: str) -> Iterator[bool]:
-    """Hold the lock of this name, if no other process does; gives whether it is ours."""
-    CHECKPOINTS.mkdir(exist_ok=True)
-    with open(CHECKPOINTS / f"{name}.lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def record(row: Row, result: dict[str, object]) -> None:
@@ -182,8 +169,8 @@ ROWS = [
         for data, share, augmentation in SETTINGS
         for net in NETWORKS
     ),
-    Row("detection", "pixelzoo-xxs-ssdlite", 0, 1.4, ship_detector),
-    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 1.0, ship_segmenter),
+    Row("detection", "pixelzoo-xxs-ssdlite", 0, 2.4, ship_detector),
+    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 2.2, ship_segmenter),
     *(
         Row("detection", f"BCCD, {start}", seed, 0.25, blood_cells(start))
         for seed in SEEDS
