@@ -32,7 +32,7 @@ class FromPixels(nn.Module):
 
     - a classifier: logits [1, K]
     - SSDLite: boxes xyxy [1, A, 4] in pixels of the input and probabilities [1, A, K], class 0 the
-      background, one box per anchor; `mvit_lib.heads.boxes.nms` chooses among them
+      background, one box per anchor; `mvit_lib.heads.ssdlite.choose_boxes` chooses among them
     - DeepLabV3: logits [1, K, H, W]
     """
 

@@ -98,15 +98,10 @@ class SSDLite(Head):
             loc, logits = self(images)
         height, width = images.shape[-2:]
         boxes = decode(loc.float(), ssd_anchors((height, width)).to(loc.device))  # [B, A, 4]
-        probabilities = logits.float().softmax(-1)[..., 1:]  # [B, A, K − 1]
-        border = boxes.new_tensor([width, height, width, height])
-        found = []
-        for b, p in zip(boxes, probabilities, strict=True):
-            box, label = nms(b, p, min_score=min_score, iou_threshold=iou_threshold, top_k=top_k)
-            inside = b[box].clamp(min=0).minimum(border)  # [n, 4]
-            seen = (inside[:, 2:] > inside[:, :2]).all(1)  # [n]
-            found.append(Found(inside[seen], p[box, label][seen], label[seen] + 1))
-        return found
+        probabilities = logits.float().softmax(-1)  # [B, A, K]
+        rules = {"min_score": min_score, "iou_threshold": iou_threshold, "top_k": top_k}
+        pairs = zip(boxes, probabilities, strict=True)
+        return [choose_boxes(b, p, (height, width), **rules) for b, p in pairs]
 
     def detect(
         self,
@@ -129,6 +124,33 @@ class SSDLite(Head):
         boxes = found.boxes.double().cpu() / side * torch.tensor(image.size * 2)  # [n, 4]
         rows = zip(found.labels.tolist(), found.scores.tolist(), boxes.tolist(), strict=True)
         return [Detection(self.classes[label], score, tuple(box)) for label, score, box in rows]
+
+
+def choose_boxes(
+    boxes: Tensor,
+    probabilities: Tensor,
+    image_size: tuple[int, int],
+    *,
+    min_score: float = 0.01,
+    iou_threshold: float = 0.5,
+    top_k: int = 200,
+) -> Found:
+    """What is found in one image among the answers of all anchors, as an exported SSDLite gives them.
+
+    A box is kept for every class but the background whose probability is above `min_score`, unless `nms`
+    drops it; it is cut at the image's border. image_size: (height, width) in pixels. The other arguments
+    are those of `nms`.
+
+    Shape: boxes xyxy [A, 4] in pixels, probabilities [A, K], class 0 the background -> [n, 4], [n], [n].
+    """
+    box, label = nms(
+        boxes, probabilities[:, 1:], min_score=min_score, iou_threshold=iou_threshold, top_k=top_k
+    )  # [n], [n]
+    height, width = image_size
+    border = boxes.new_tensor([width, height, width, height])
+    inside = boxes[box].clamp(min=0).minimum(border)  # [n, 4]
+    seen = (inside[:, 2:] > inside[:, :2]).all(1)  # [n]
+    return Found(inside[seen], probabilities[box, label + 1][seen], label[seen] + 1)
 
 
 def ssd_anchors(image_size: tuple[int, int]) -> Tensor:
