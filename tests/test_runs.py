@@ -1,11 +1,20 @@
 """The runs table: recorded rows are skipped, a crash leaves the file whole, a small row repeats."""
 
 import sys
+import threading
 
 import network_trainings
 import pytest
 import runs
 import torch
+import trainings
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch):
+    """Locks and checkpoints of a test in a folder of its own."""
+    monkeypatch.setattr(trainings, "CHECKPOINTS", tmp_path / "checkpoints")
+    return tmp_path / "checkpoints"
 
 
 def test_what_is_recorded_stands_in_the_table_and_once():
@@ -42,17 +51,49 @@ def test_a_centred_vit_sees_pixels_from_minus_one_to_one():
         assert not torch.allclose(centred(images), plain(images), atol=1e-3)
 
 
-def test_two_processes_never_work_on_one_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINTS", tmp_path)
+def test_two_processes_never_work_on_one_row(checkpoints):
     with runs.locked("a") as first, runs.locked("a") as second, runs.locked("b") as third:
         assert (first, second, third) == (True, False, True)
     with runs.locked("a") as again:
         assert again
 
 
-def test_a_recorded_row_is_skipped_and_a_new_one_appended(tmp_path, monkeypatch, capsys):
+def test_who_waits_for_a_lock_gets_it_when_it_is_free(checkpoints):
+    order = []
+
+    def second():
+        with runs.locked("a", wait=True) as ours:
+            order.append(("second", ours))
+
+    with runs.locked("a"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.1)
+        order.append(("first", True))
+    thread.join()
+    assert order == [("first", True), ("second", True)]
+
+
+def test_weights_that_are_not_here_are_trained_once(checkpoints, monkeypatch):
+    calls = []
+
+    def ship(name):
+        def run(seed):
+            calls.append((name, seed))
+            trainings.weights_of(name).write_bytes(b"")
+
+        return run
+
+    monkeypatch.setattr(trainings, "ship", ship)
+    file = trainings.trained("pixelzoo-mobilenetv2")
+    assert (
+        file == trainings.trained("pixelzoo-mobilenetv2") == checkpoints / "pixelzoo-mobilenetv2.safetensors"
+    )
+    assert calls == [("pixelzoo-mobilenetv2", 0)]
+
+
+def test_a_recorded_row_is_skipped_and_a_new_one_appended(tmp_path, checkpoints, monkeypatch, capsys):
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
-    monkeypatch.setattr(runs, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(sys, "argv", ["runs.py"])
     calls = []
 
@@ -70,7 +111,7 @@ def test_a_recorded_row_is_skipped_and_a_new_one_appended(tmp_path, monkeypatch,
     assert "1 of 2 rows to run" in capsys.readouterr().out
 
 
-def test_a_crash_while_writing_leaves_the_file_whole(tmp_path, monkeypatch):
+def test_a_crash_while_writing_leaves_the_file_whole(tmp_path, checkpoints, monkeypatch):
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
     row = runs.Row("table", "a", 0, 0.1, lambda seed: {})
     runs.record(row, {"loss": "1"})

@@ -6,7 +6,6 @@ Several `make runs` may go on side by side: each takes a row that no other is bu
 """
 
 import csv
-import fcntl
 import os
 import sys
 import time
@@ -23,7 +22,6 @@ from network_trainings import NETWORKS, SETTINGS, TRIED, compare_networks, try_r
 from PIL import Image
 from torch import nn
 from trainings import (
-    CHECKPOINTS,
     COMPARED,
     MARKS,
     SAMPLERS,
@@ -71,10 +69,8 @@ def record(row: Row, result: dict[str, object]) -> None:
     """Append one row, writing to a temporary name first so that a crash leaves the old file whole."""
     line = {"name": row.name, "seed": row.seed} | result
     FOLDER.mkdir(parents=True, exist_ok=True)
-    CHECKPOINTS.mkdir(exist_ok=True)
     temporary = row.path.with_suffix(".tmp")
-    with open(CHECKPOINTS / "record.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("record", wait=True):
         rows = [*recorded(row.path), line]
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(line), lineterminator="\n")
