@@ -156,8 +156,8 @@ def swap_backbone(task: str, backbone: str) -> Callable[[int], Result]:
     """SSDLite or DeepLabv3 at 96 px, as many images whichever the backbone."""
 
     def run(seed: int) -> Result:
-        torch.manual_seed(seed)
         data, weights = drawn(task, 128), trained(BACKBONES[backbone])
+        torch.manual_seed(seed)  # after a training that `trained` may need
         if task == "detect":
             model, epochs = SSDLite(load_backbone(weights), OUTPUTS), 4
         else:
