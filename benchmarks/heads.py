@@ -95,6 +95,18 @@ def detection(rounds: int) -> dict[str, list[float]]:
         )
 
 
+def trained_candidates() -> tuple[float, int]:
+    """Scores above 0.01, which NMS has to sort, on 100 test pictures: median and most."""
+    model = load_weights("pixelzoo-xxs-ssdlite")
+    zoo = PixelZoo("test", task="detect", length=IMAGES, size=model.eval_transform.crop)
+    counts = []
+    with evaluating(model), torch.inference_mode():
+        for i in range(IMAGES):
+            logits = model(zoo[i][0][None])[1]  # [1, A, K]
+            counts.append(int((logits.softmax(-1)[..., 1:] > 0.01).sum()))
+    return statistics.median(counts), max(counts)
+
+
 def segmentation(rounds: int, batch: int = 10) -> dict[str, list[float]]:
     """Seconds for 100 pictures of 256 px: the network alone on batches that are there, and `evaluate`."""
     model = shipped("pixelzoo-xxs-deeplabv3", lambda: DeepLabV3(mobilevit_xxs(0, 16), 11))
@@ -133,6 +145,8 @@ def measure() -> list[tuple[str, str, str]]:
         [sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True
     ).stdout
     add("the same, memory", f"{float(megabytes):.0f} MB")
+    middle, most = trained_candidates()
+    add("candidates of the trained detector", f"{middle:.0f}", f"median of {IMAGES} pictures; at most {most}")
     turns = detection(15)
     for name in ("network", "detect"):
         middle, low, high = ratio(turns[name], turns["backbone"])
