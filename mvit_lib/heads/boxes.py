@@ -146,10 +146,9 @@ def nms(
     candidates = (scores > min_score).any(1).nonzero()[:, 0]  # [n]
     if not len(candidates):
         return candidates, candidates
-    _, rank = boxes[candidates].unique(dim=0, return_inverse=True)  # [n] by coordinates
-    rank, order = rank.sort()  # [n] each
-    candidates = candidates[order]  # [n]
+    candidates = candidates[_sorted_by(*boxes[candidates].unbind(1))]  # [n]
     boxes, scores = boxes[candidates], scores[candidates]  # [n, 4], [n, K]
+    rank = F.pad((boxes[1:] != boxes[:-1]).any(1).cumsum(0), (1, 0))  # [n] by coordinates
     rows = boxes.split(128)  # their IoUs stay in the cache
     suppresses = torch.cat([iou(some[:, None], boxes) > iou_threshold for some in rows])  # [n, n]
     suppresses.fill_diagonal_(True)  # a box without area too
@@ -163,7 +162,13 @@ def nms(
         stays[is_any_left, best[is_any_left]] = True
         left.masked_fill_(suppresses[best], -torch.inf)  # [K, n]
     label, box = stays.nonzero(as_tuple=True)  # one of each per box that stays
-    order = torch.arange(len(box), device=box.device)
-    for key in (label, rank[box], -scores[box, label]):  # what is sorted by last counts most
-        order = order[key[order].argsort(stable=True)]
+    order = _sorted_by(-scores[box, label], rank[box], label)  # [n]
     return candidates[box[order]], label[order]
+
+
+def _sorted_by(*keys: Tensor) -> Tensor:
+    """The order in which the first key rises, where it is equal the second, and so on: [n] each -> [n]."""
+    order = torch.arange(len(keys[0]), device=keys[0].device)
+    for key in reversed(keys):
+        order = order[key[order].argsort(stable=True)]
+    return order
