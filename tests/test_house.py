@@ -232,27 +232,30 @@ def trainings() -> dict[str, list[str]]:
     """The README's results about what was learned, by the first cell of their rows."""
     runs = "mvit_lib/assets/runs"
 
-    def top1(data: str, sampler: str, side: int) -> str:
-        found = rows_of(f"{runs}/multi_scale.csv", name=f"{data}, {sampler}")
+    def mean(table: str, name: str, score: str) -> str:
+        found = rows_of(f"{runs}/{table}.csv", name=name)
         assert len(found) == 3, "the README speaks of three seeds"
-        return f"{sum(float(row[f'top1_{side}']) for row in found) / 3:.1f}"
+        return f"{sum(float(row[score]) for row in found) / 3:.1f}"
+
+    def top1(data: str, sampler: str, side: int) -> str:
+        return mean("multi_scale", f"{data}, {sampler}", f"top1_{side}")
 
     def marks(unfold: str) -> list[str]:
         found = rows_of(f"{runs}/two_marks.csv", name=f"{unfold}, far apart")
         assert len(found) == 5, "the README speaks of five seeds"
         return [value.removesuffix(".0") for value in span([float(row["accuracy"]) for row in found], ".1f")]
 
-    def mean(start: str) -> str:
-        found = rows_of(f"{runs}/transfer.csv", name=start)
-        assert len(found) == 3, "the README speaks of three seeds"
-        return f"{sum(float(row['top1_test']) for row in found) / 3:.1f}"
-
     digits = [top1("Sign Language Digits", sampler, 80) for sampler in ("multi-scale", "fixed")]
     zoo = [top1("PixelZoo", sampler, 128) for sampler in ("multi-scale", "fixed")]
     return {
         "multi-scale: top-1": ["80", digits[0], "128", digits[1], "128", "12", *zoo],
         "a wrong unfold": ["2", "2", *marks("2×2 patches"), *marks("bands")],
-        "TrashNet": [mean(start) for start in ("scratch", "sign-digits-xxs", "pixelzoo-xxs")],
+        "TrashNet": [
+            mean("transfer", start, "top1_test") for start in ("scratch", "sign-digits-xxs", "pixelzoo-xxs")
+        ],
+        "BCCD": [
+            mean("detection", f"BCCD, {start}", "ap50") for start in ("scratch", "pixelzoo-xxs-ssdlite")
+        ],
     }
 
 

@@ -14,7 +14,14 @@ from mvit_lib.mobilevit import XS, XXS, S
 
 CONFIGS = {"XXS": XXS, "XS": XS, "S": S}
 TOTALS = {"XXS": (1_272_024, 407_364_096), "XS": (2_317_848, 1_025_911_808), "S": (5_578_632, 2_000_831_488)}
-TABLES = ("imagenet", "mobilevit_counts", "mobilevit_gmacs", "on_an_iphone", "published_gmacs")
+TABLES = (
+    "coco_detection",
+    "imagenet",
+    "mobilevit_counts",
+    "mobilevit_gmacs",
+    "on_an_iphone",
+    "published_gmacs",
+)
 
 
 @pytest.fixture

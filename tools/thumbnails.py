@@ -23,6 +23,7 @@ from mvit_lib.look.figures import (
     attention,
     attention_over_pixels,
     convolution_is_unfold_matmul_fold,
+    detection_ssdlite,
     mobilenetv2_and_the_gap,
     mobilevit_block,
     multi_scale_sampler,
@@ -145,4 +146,8 @@ THUMBNAILS: dict[str, Callable[[], Drawn]] = {
     "08": lambda: redraw(multi_scale_sampler.fig_same_pixels(2, 9, (2, 1)), 0, 1),
     "09": lambda: redraw(training.fig_log(load_runs("log_pixelzoo-xxs"))),
     "10": rollout_of_a_butterfly,
+    "11": lambda: redraw(
+        detection_ssdlite.fig_two_boxes(torch.tensor([1.0, 1, 5, 4]), torch.tensor([3.0, 2, 7, 6])),
+        window=(0.3, 7.7, 6.4, 0.6),
+    ),
 }
