@@ -26,7 +26,7 @@ SUITES = {
         ("browser", 120, [[*PYTEST, "-m", "browser and not slow", "tests/browser"]]),
     ],
     "prove": [
-        ("long proofs", 1800, [[*PYTEST, "-m", "slow and not browser"]]),
+        ("long proofs", 2700, [[*PYTEST, "-m", "slow and not browser"]]),
         ("browser", 1200, [[*PYTEST, "-m", "browser", "tests/browser"]]),
     ],
 }

@@ -208,7 +208,7 @@ def test_search_finds_unfold(site, opened):
     found = results.all_inner_texts()
     assert "mvit_lib.patches.unfold_patches" in found and "04 · Convolution is unfold, matmul, fold" in found
     results.get_by_text("unfold_patches").click()
-    assert "#mvit_lib.patches.unfold_patches" in opened.url
+    opened.wait_for_url("**/*#mvit_lib.patches.unfold_patches")
 
 
 def test_the_explorer_shows_what_its_pixel_listens_to(site, opened):
