@@ -86,6 +86,8 @@ class DeepLabV3(Head):
     def forward(self, x: Tensor) -> Tensor:
         """Logits stretched bilinearly to the size of the images, [B, num_classes, H, W]."""
         logits = self.forward_logits(x)  # [B, num_classes, H/16, W/16]
+        if self.training:
+            logits = logits.contiguous()  # the loss of the stretched map takes half the time so
         return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
 
     def segment(self, image: Image.Image) -> "Segmentation":
