@@ -100,11 +100,12 @@ HANDS = {"crop_scale": (0.6, 1.0), "flip": 0.0}
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training: its name, its data to learn from, its recipe."""
+    """A part of a training: name, data to learn from, recipe, and what is done to the network before."""
 
     name: str
     data: Callable[[], Items]
     recipe: Recipe
+    change: Callable[[torch.nn.Module], torch.nn.Module] | None = None
 
 
 def zoo_stages(epochs: tuple[int, int], rates: tuple[float, float]) -> tuple[Stage, ...]:
