@@ -166,7 +166,7 @@ ROWS = [
         for net in NETWORKS
     ),
     Row("detection", "pixelzoo-xxs-ssdlite", 0, 2.4, ship_detector),
-    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 4.6, ship_segmenter),
+    Row("segmentation", "pixelzoo-xxs-deeplabv3", 0, 6.5, ship_segmenter),
     *(
         Row("detection", f"BCCD, {start}", seed, 0.25, blood_cells(start))
         for seed in SEEDS
