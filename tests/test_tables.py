@@ -21,6 +21,7 @@ TABLES = (
     "mobilevit_gmacs",
     "on_an_iphone",
     "published_gmacs",
+    "voc_segmentation",
 )
 
 

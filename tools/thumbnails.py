@@ -27,6 +27,7 @@ from mvit_lib.look.figures import (
     mobilenetv2_and_the_gap,
     mobilevit_block,
     multi_scale_sampler,
+    segmentation_deeplabv3,
     start_here,
     tensors_that_move_pixels,
     the_whole_network,
@@ -128,6 +129,14 @@ def rollout_of_a_butterfly() -> Drawn:
     return redraw(attention_over_pixels.fig_rollouts([scene], {"rollout ÷ even": [share]}), 0, 1)
 
 
+def coloured_animals() -> Drawn:
+    """A scene and its mask."""
+    data = PixelZoo("test", task="segment", size=128)
+    scene, mask = data[14]
+    rows = {"picture": None, "truth": [mask]}
+    return redraw(segmentation_deeplabv3.fig_masks([scene], rows, ("background", *data.classes)), 0, 1)
+
+
 # One line for each notebook.
 THUMBNAILS: dict[str, Callable[[], Drawn]] = {
     "00": cat_heard,
@@ -150,4 +159,5 @@ THUMBNAILS: dict[str, Callable[[], Drawn]] = {
         detection_ssdlite.fig_two_boxes(torch.tensor([1.0, 1, 5, 4]), torch.tensor([3.0, 2, 7, 6])),
         window=(0.3, 7.7, 6.4, 0.6),
     ),
+    "12": coloured_animals,
 }
